@@ -1,0 +1,1 @@
+"""WSGI filters for labapi, OpenStack Swift and other Paste pipelines."""

@@ -1,0 +1,184 @@
+"""Log in with user and password (HTTP Basic, RFC 7617) from an htpasswd file with bcrypt.
+
+``[filter:basic]``
+    ``use = egg:labapi-middleware#basic``
+
+    ``htpasswd_file``
+        The file, as ``htpasswd -B`` writes it. Required. A change counts with the next request.
+    ``realm = labapi``
+        What the client is asked to log in to.
+    ``project = default``
+        The project of users whose line below names none.
+    ``roles = member, reader``
+        The roles of users who have no line below.
+    ``user_<name> = <role>, <role> @ <project>``
+        Roles and project of one user; the project may be left out.
+    ``cache_seconds = 300``
+        How long a password that was right is not checked again; 0 checks it on each request, which
+        takes bcrypt 50 to 200 ms.
+    ``cache_size = 1000``
+        How many of them are remembered.
+
+A request without a good user and password gets a 401 fault. Unknown users and wrong passwords take
+the same time and get the same answer. Passwords of more than 72 bytes are refused, as bcrypt would
+ignore the rest. Identity headers and tokens in the request are dropped, and so is the password.
+Each wrong password costs bcrypt's time, too: put ``ratelimit`` ahead, and TLS in front.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from labapi_middleware import faults, identity, log_text
+from labapi_middleware.filter import (
+    Conf,
+    Filter,
+    Option,
+    OptionError,
+    comma_list,
+    factory,
+    integer,
+    seconds,
+    text,
+)
+from labapi_middleware.htpasswd import PasswordFile, PasswordFileError, Verifier
+from labapi_middleware.place import IDENTITY
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+LOG = logging.getLogger(__name__)
+
+# Name, password and their base64; more is no login. Characters.
+_LONGEST_HEADER = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a user may be: roles, and a project or None for the default one."""
+
+    roles: tuple[str, ...]
+    project: str | None
+
+
+def grant(value: str) -> Grant:
+    """Read ``role, role @ project``."""
+    roles, at, project = value.partition("@")
+    if at and not project.strip():
+        raise ValueError("expected a project after @")
+    return Grant(comma_list(roles), project.strip() or None)
+
+
+def _realm(value: str) -> str:
+    realm = value.strip()
+    if not (realm.isascii() and realm.isprintable()) or '"' in realm or "\\" in realm:
+        raise ValueError("expected printable ASCII without quotation marks and backslashes")
+    return realm
+
+
+HTPASSWD_FILE = Option("htpasswd_file", "", text, "The password file, written by htpasswd -B.")
+REALM = Option("realm", "labapi", _realm, "What the client is asked to log in to.")
+PROJECT = Option("project", "default", text, "The project of users whose line names none.")
+ROLES = Option("roles", "member, reader", comma_list, "The roles of users who have no line.")
+USER = Option("user_*", "", grant, "Roles and project of one user: role, role @ project.")
+CACHE_SECONDS = Option(
+    "cache_seconds", "300", seconds(0, 86400), "How long a right password is remembered."
+)
+CACHE_SIZE = Option("cache_size", "1000", integer(1, 1_000_000), "How many are remembered.")
+
+
+class Basic(Filter):
+    """Confirm the identity of users in an htpasswd file."""
+
+    name = "basic"
+    options = (HTPASSWD_FILE, REALM, PROJECT, ROLES, USER, CACHE_SECONDS, CACHE_SIZE)
+    gives = IDENTITY
+
+    def __init__(self, app: WSGIApplication, conf: Conf) -> None:
+        super().__init__(app, conf)
+        self.passwords = _password_file(conf)
+        self.verifier = Verifier(conf[CACHE_SECONDS], conf[CACHE_SIZE])
+        self.grants = conf.members(USER)
+        self.everybody = Grant(conf[ROLES], None)
+        self.project = conf[PROJECT] or None
+        self.challenge = [("WWW-Authenticate", f'Basic realm="{conf[REALM]}", charset="UTF-8"')]
+        for user in self.grants:
+            if user not in self.passwords:
+                LOG.warning("filter basic: user_%s is not in the password file", user)
+
+    @classmethod
+    def check(cls, conf: Conf) -> None:
+        """Read the password file."""
+        _password_file(conf)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Set the identity, or ask for it."""
+        user = self._user(environ)
+        if user is None:
+            return faults.respond(
+                environ,
+                start_response,
+                401,
+                "This request needs a user and a password (HTTP Basic), and the right ones.",
+                self.challenge,
+            )
+        environ.pop("HTTP_AUTHORIZATION", None)
+        known = self.grants.get(user, self.everybody)
+        identity.confirm(environ, self.name, user, known.project or self.project, known.roles)
+        return self.app(environ, start_response)
+
+    def _user(self, environ: WSGIEnvironment) -> str | None:
+        """Return who proves to be who, None if nobody does."""
+        header = environ.get("HTTP_AUTHORIZATION")
+        if header is None:
+            return None
+        given = credentials(header)
+        if given is None:
+            LOG.info("%s: not a login", log_text.request_line(environ))
+            return None
+        user, password = given
+        hashed = self.passwords.hash_of(user)
+        right = self.verifier.verify(user, hashed, password)
+        known = user in self.passwords
+        if right and known:
+            return user
+        # The name only if it is one: people type passwords into the wrong field.
+        whose = f"of {user}" if known else "or unknown user"
+        LOG.info("%s: wrong password %s", log_text.request_line(environ), whose)
+        return None
+
+
+def credentials(header: str) -> tuple[str, bytes] | None:
+    """Read an ``Authorization`` header.
+
+    :returns: user and password, None if the header is not a well-formed one of HTTP Basic
+    """
+    scheme, _, encoded = header.strip().partition(" ")
+    if scheme.lower() != "basic" or len(encoded) > _LONGEST_HEADER:
+        return None
+    try:
+        decoded = base64.b64decode(encoded.strip(" "), validate=True)
+        user, colon, _ = decoded.decode("utf-8").partition(":")
+    except (binascii.Error, ValueError):
+        return None
+    if not colon or not user:
+        return None
+    return user, decoded.partition(b":")[2]
+
+
+def _password_file(conf: Conf) -> PasswordFile:
+    path = conf[HTPASSWD_FILE]
+    if not path:
+        raise OptionError(Basic.name, HTPASSWD_FILE.name, "expected the path of a password file")
+    try:
+        return PasswordFile(path)
+    except PasswordFileError as error:
+        raise OptionError(Basic.name, HTPASSWD_FILE.name, str(error)) from error
+
+
+filter_factory = factory(Basic)

@@ -1,0 +1,48 @@
+"""Text from a request, made safe for a log line.
+
+What a client sends may hold line breaks and terminal escapes; in a log they would forge lines.
+Everything but plain printable ASCII leaves here as ``%XX``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote_from_bytes
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+# What RFC 3986 lets stand in a path, without the quotation mark and blanks that part log fields.
+_SAFE = "/:@!$&()*+,;=~"
+MAX_LENGTH = 2048
+
+
+def printable(value: str) -> str:
+    """Return a value that a client had a hand in as one word, bounded to ``MAX_LENGTH``.
+
+    :param value: native string of WSGI (bytes decoded as latin-1) or any other text
+    """
+    raw = value[:MAX_LENGTH].encode("latin-1", "backslashreplace")
+    return quote_from_bytes(raw, _SAFE)
+
+
+def path(environ: WSGIEnvironment) -> str:
+    """Return the path of the request as one word, without its query string.
+
+    Router and URL map move parts between ``SCRIPT_NAME`` and ``PATH_INFO``: the two together are
+    what the client asked for, whoever looks, and when.
+    """
+    return printable(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""))
+
+
+def request_line(environ: WSGIEnvironment) -> str:
+    """Return ``<request id> <client> <method> <path>``, ``-`` for what is not known."""
+    request_id = environ.get("labapi.request_id", "-")
+    client = printable(environ.get("REMOTE_ADDR") or "-")
+    return f"{request_id} {client} {printable(environ['REQUEST_METHOD'])} {path(environ)}"
+
+
+def query(environ: WSGIEnvironment) -> str:
+    """Return the query string as one word; what is quoted in it already stays as it is."""
+    raw = environ.get("QUERY_STRING", "")[:MAX_LENGTH].encode("latin-1", "backslashreplace")
+    return quote_from_bytes(raw, _SAFE + "?%")

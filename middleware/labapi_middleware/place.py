@@ -1,0 +1,36 @@
+"""What a filter says of its place in a pipeline, for tools that look before anything is built.
+
+A factory carries, beside ``options``:
+
+``gives``
+    what requests have to the right of the filter: :data:`IDENTITY`, :data:`CONTEXT`,
+    :data:`CLIENT`, or the empty string
+``needs(global_conf, **local_conf)``
+    the :class:`Need` objects of a filter with these options
+``repeatable``
+    whether several sections of this filter may stand in one pipeline
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# A confirmed identity, the request context, and the client's own address.
+IDENTITY = "identity"
+CONTEXT = "context"
+CLIENT = "client"
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Something that a filter to the left has to give.
+
+    :param what: :data:`IDENTITY`, :data:`CONTEXT` or :data:`CLIENT`
+    :param option: the option that makes it needed; empty for the filter itself
+    :param required: false where the filter works without it, as long as nothing to its right
+        gives it
+    """
+
+    what: str
+    option: str = ""
+    required: bool = True

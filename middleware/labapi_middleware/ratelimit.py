@@ -1,0 +1,299 @@
+"""Limit how many requests a client, a user or a project may make.
+
+``[filter:ratelimit]``
+    ``use = egg:labapi-middleware#ratelimit``
+
+    ``rule_<name> = <methods> <path>: <amount> per <time> per address|project|user``
+        One rule; there may be any number of them, and all that match a request are counted. The
+        strictest answers. ``*`` stands for any method, and in a path for any characters. The time
+        is ``second``, ``minute``, ``hour``, ``day`` or several: ``5 minutes``. GET covers HEAD.
+    ``storage = memory://``
+        Where to count: ``memory://`` is each process for itself; ``redis://host:port/db`` and
+        ``memcached://host:port`` are for all processes and machines together.
+    ``strategy = moving-window``
+        ``moving-window`` never allows more than the amount in any stretch of that time;
+        ``fixed-window`` counts from the first request on and needs less memory. memcached has only
+        the latter.
+    ``exempt =``
+        Addresses and networks that are not limited.
+    ``timeout = 0.5``
+        Seconds that a request may wait for the storage.
+    ``on_storage_failure = open``
+        What to do when the storage does not answer: let requests through (``open``) or answer 503
+        (``closed``).
+    ``key_prefix = labapi``
+        Begins the keys in the storage; services that share one need different ones.
+
+A request too many gets a 429 fault with ``Retry-After``. All answers have the fields ``RateLimit``
+and ``RateLimit-Policy`` (draft-ietf-httpapi-ratelimit-headers). ``environ['labapi.ratelimit']`` is
+a callable that returns what the client has left.
+
+A rule per user or project needs this filter to the right of the authentication; without a confirmed
+identity it counts by address. To the left of it, rules per address also keep guessed passwords and
+bogus tokens away from it. The filter may stand in a pipeline twice, once in each place. An IPv6
+client is its /64 network.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from limits import RateLimitItem
+
+from labapi_middleware import faults
+from labapi_middleware.addresses import networks, parse_address
+from labapi_middleware.filter import (
+    Conf,
+    Filter,
+    Option,
+    OptionError,
+    choice,
+    factory,
+    seconds,
+    text,
+)
+from labapi_middleware.place import CLIENT, IDENTITY, Need
+from labapi_middleware.ratelimit_rules import PathPattern, Rule, normalised, rule, subject
+from labapi_middleware.ratelimit_storage import (
+    PAUSE,
+    STRATEGIES,
+    Counter,
+    StorageAway,
+    Window,
+    open_storage,
+)
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+LOG = logging.getLogger(__name__)
+
+RATELIMIT = "labapi.ratelimit"
+
+RULE = Option("rule_*", "", rule, "One rule: <methods> <path>: <amount> per <time> per <who>.")
+STORAGE = Option("storage", "memory://", text, "Where to count.", secret=True)
+STRATEGY = Option(
+    "strategy", "moving-window", choice(*STRATEGIES), "How the windows of time are laid."
+)
+EXEMPT = Option("exempt", "", networks, "Addresses and networks that are not limited.")
+TIMEOUT = Option(
+    "timeout", "0.5", seconds(0.01, 60), "Seconds that a request may wait for the storage."
+)
+ON_STORAGE_FAILURE = Option(
+    "on_storage_failure",
+    "open",
+    choice("open", "closed"),
+    "Let requests through, or answer 503, when the storage does not answer.",
+)
+KEY_PREFIX = Option("key_prefix", "labapi", text, "Begins the keys in the storage.")
+
+# How often an outage of the storage is in the log. Seconds.
+_LOG_EVERY = 60.0
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    name: str
+    rule: Rule
+    pattern: PathPattern
+    item: RateLimitItem
+    policy: str
+
+    def matches(self, method: str, path: str) -> bool:
+        methods = self.rule.methods
+        return (not methods or method in methods) and self.pattern.matches(path)
+
+
+class RateLimit(Filter):
+    """Count requests and answer 429 to those that are too many."""
+
+    name = "ratelimit"
+    options = (RULE, STORAGE, STRATEGY, EXEMPT, TIMEOUT, ON_STORAGE_FAILURE, KEY_PREFIX)
+    repeatable = True
+
+    def __init__(self, app: WSGIApplication, conf: Conf) -> None:
+        super().__init__(app, conf)
+        self.rules = [
+            _named(name, rule, conf[KEY_PREFIX]) for name, rule in conf.members(RULE).items()
+        ]
+        self.counted = {named.rule.who for named in self.rules}
+        self.counter = _counter(conf)
+        self.exempt = conf[EXEMPT]
+        self.closed = conf[ON_STORAGE_FAILURE] == "closed"
+        self._logged = -math.inf
+
+    @classmethod
+    def check(cls, conf: Conf) -> None:
+        """Check the names of the rules, and that the storage can do the strategy."""
+        for name in conf.members(RULE):
+            if not _NAME.fullmatch(name):
+                raise OptionError(
+                    cls.name, f"rule_{name}", "expected letters, digits, _ and - in the name"
+                )
+        if not re.fullmatch(r"[!-~]{1,100}", conf[KEY_PREFIX]):
+            raise OptionError(cls.name, KEY_PREFIX.name, "expected ASCII without blanks")
+        _counter(conf)
+
+    @classmethod
+    def needs(cls, conf: Conf) -> tuple[Need, ...]:
+        """Ask for an identity where users or projects are counted."""
+        known = (
+            Need(IDENTITY, f"rule_{name}")
+            for name, rule in conf.members(RULE).items()
+            if rule.who != "address"
+        )
+        return (Need(CLIENT, required=False), *known)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Count the request, and hand it on or refuse it."""
+        # Who is counted is decided here and not when an application asks what is left: that is
+        # behind an authentication that may stand to the right of this filter.
+        subjects = {who: subject(environ, who) for who in self.counted}
+        environ[RATELIMIT] = self._left(subjects, environ.get(RATELIMIT, list))
+        path = normalised(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""))
+        method = environ["REQUEST_METHOD"].upper()
+        rules = [rule for rule in self.rules if rule.matches(method, path)]
+        if not rules or self._is_exempt(environ):
+            return self.app(environ, start_response)
+        try:
+            windows = self.counter.hit([(r.item, subjects[r.rule.who]) for r in rules])
+        except StorageAway as error:
+            return self._without_storage(error, environ, start_response)
+        fields = _fields(rules, windows)
+        refused = [pair for pair in zip(rules, windows, strict=True) if not pair[1].allowed]
+        if refused:
+            return _refuse(refused, fields, environ, start_response)
+
+        def respond(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            return start_response(status, _merged(headers, fields), exc_info)
+
+        return self.app(environ, respond)
+
+    def _is_exempt(self, environ: WSGIEnvironment) -> bool:
+        # Behind a proxy that nobody told us to trust, everybody has that proxy's address.
+        if not self.exempt or "labapi.forwarded_unbelieved" in environ:
+            return False
+        try:
+            return parse_address(environ.get("REMOTE_ADDR") or "") in self.exempt
+        except ValueError:
+            return False
+
+    def _left(
+        self, subjects: Mapping[str, str], before: Callable[[], list[dict[str, Any]]]
+    ) -> Callable[[], list[dict[str, Any]]]:
+        def left() -> list[dict[str, Any]]:
+            """Return each rule and what is left of it; None where the storage is away."""
+            windows: Sequence[Window | None]
+            try:
+                windows = self.counter.peek([(r.item, subjects[r.rule.who]) for r in self.rules])
+            except StorageAway as error:
+                self._report(error)
+                windows = [None] * len(self.rules)
+            described = [_described(*pair) for pair in zip(self.rules, windows, strict=True)]
+            return [*before(), *described]
+
+        return left
+
+    def _without_storage(
+        self, error: StorageAway, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        self._report(error)
+        if not self.closed:
+            return self.app(environ, start_response)
+        return faults.respond(
+            environ,
+            start_response,
+            503,
+            "The rate limit cannot be checked at the moment.",
+            [("Retry-After", str(math.ceil(PAUSE)))],
+        )
+
+    def _report(self, error: StorageAway) -> None:
+        now = time.monotonic()
+        if error.first and now - self._logged >= _LOG_EVERY:
+            self._logged = now
+            then = "refused" if self.closed else "let through without a limit"
+            LOG.error(
+                "the storage of the rate limit does not answer (%s); requests are %s",
+                error.__cause__,
+                then,
+            )
+
+
+def _named(name: str, rule: Rule, prefix: str) -> _Named:
+    item = rule.item()
+    item.namespace = f"{prefix}/{name}"
+    policy = f'"{name}";q={item.amount};w={item.get_expiry()}'
+    return _Named(name, rule, PathPattern(rule.path), item, policy)
+
+
+def _counter(conf: Conf) -> Counter:
+    try:
+        storage = open_storage(conf[STORAGE], conf[TIMEOUT] / 2)
+    except ValueError as error:
+        raise OptionError(RateLimit.name, STORAGE.name, str(error)) from error
+    try:
+        return Counter(storage, conf[STRATEGY], conf[TIMEOUT])
+    except NotImplementedError as error:
+        raise OptionError(
+            RateLimit.name, STRATEGY.name, "this storage has only fixed-window"
+        ) from error
+
+
+def _fields(rules: Sequence[_Named], windows: Sequence[Window]) -> list[tuple[str, str]]:
+    left = ", ".join(
+        f'"{rule.name}";r={window.remaining};t={math.ceil(window.reset)}'
+        for rule, window in zip(rules, windows, strict=True)
+    )
+    return [("RateLimit-Policy", ", ".join(rule.policy for rule in rules)), ("RateLimit", left)]
+
+
+def _merged(headers: list[tuple[str, str]], fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Join the fields with those of another rate limit to the right."""
+    own = dict(fields)
+    others = []
+    for name, value in headers:
+        if name in own:
+            own[name] += f", {value}"
+        else:
+            others.append((name, value))
+    return [*others, *own.items()]
+
+
+def _refuse(
+    refused: Sequence[tuple[_Named, Window]],
+    fields: list[tuple[str, str]],
+    environ: WSGIEnvironment,
+    start_response: StartResponse,
+) -> Iterable[bytes]:
+    strictest, window = max(refused, key=lambda pair: pair[1].reset)
+    wait = max(1, math.ceil(window.reset))
+    message = (
+        f"Too many requests: the rule '{strictest.name}' allows {strictest.rule}. "
+        f"Try again in {wait} seconds."
+    )
+    headers = [("Retry-After", str(wait)), *fields]
+    return faults.respond(environ, start_response, 429, message, headers)
+
+
+def _described(named: _Named, window: Window | None) -> dict[str, Any]:
+    return {
+        "name": named.name,
+        "methods": sorted(named.rule.methods) or ["*"],
+        "path": named.rule.path,
+        "per": named.rule.who,
+        "limit": named.item.amount,
+        "window": named.item.get_expiry(),
+        "remaining": window.remaining if window else None,
+        "reset": math.ceil(window.reset) if window else None,
+    }
+
+
+filter_factory = factory(RateLimit)

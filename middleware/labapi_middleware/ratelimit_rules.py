@@ -1,0 +1,136 @@
+"""Rules of the rate limit, read from sentences such as
+``POST /v2.1/testcases: 10 per minute per address``.
+"""  # noqa: D205 - the sentence is the summary
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import ipaddress
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from limits import RateLimitItem, parse
+
+from labapi_middleware import identity
+from labapi_middleware.addresses import parse_address
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+EXPECTED = (
+    "expected '<methods> <path>: <amount> per <time> per address|project|user', "
+    "such as 'POST /v2.1/testcases: 10 per minute per address' or '*  *: 1000 per 1 hour per user'"
+)
+
+_SENTENCE = re.compile(
+    r"(?P<methods>\*|[A-Za-z]+(?:\s*,\s*[A-Za-z]+)*)\s+(?P<path>\*|/\S*?)\s*:\s*"
+    r"(?P<amount>[0-9]{1,7})\s+per\s+(?P<time>(?:[0-9]{1,4}\s+)?(?:second|minute|hour|day)s?)\s+"
+    r"per\s+(?P<who>address|project|user)",
+    re.ASCII,
+)
+_SLASHES = re.compile("/{2,}")
+# A day's worth of the finest rule; each is an entry in the storage with a moving window.
+_MOST = 1_000_000
+
+# One IPv6 client has a whole network of this length, so a count per address would be no limit.
+IPV6_CLIENT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How much of what is allowed to whom.
+
+    :ivar methods: in upper case; empty for all
+    :ivar path: the pattern as written
+    :ivar amount: requests in each window
+    :ivar window: as written, such as ``minute`` or ``5 minutes``
+    :ivar who: ``address``, ``project`` or ``user``
+    """
+
+    methods: frozenset[str]
+    path: str
+    amount: int
+    window: str
+    who: str
+
+    def item(self) -> RateLimitItem:
+        """Return the rule as the limits library knows it."""
+        return parse(f"{self.amount} per {self.window}")
+
+    def __str__(self) -> str:
+        return f"{self.amount} per {self.window} per {self.who}"
+
+
+def rule(value: str) -> Rule:
+    """Read one sentence.
+
+    :raises ValueError: it is none
+    """
+    match = _SENTENCE.fullmatch(value.strip())
+    if match is None:
+        raise ValueError(EXPECTED)
+    amount = int(match["amount"])
+    if not 1 <= amount <= _MOST or re.match(r"0+\s", match["time"]):
+        raise ValueError(f"the amount is from 1 to {_MOST}, and the time at least 1")
+    names = () if match["methods"] == "*" else match["methods"].upper().split(",")
+    methods = {name.strip() for name in names}
+    if "GET" in methods:
+        methods.add("HEAD")  # the same work without the body
+    path = match["path"]
+    return Rule(frozenset(methods), path, amount, match["time"], match["who"])
+
+
+class PathPattern:
+    """A path with ``*`` for any characters, ``/`` among them.
+
+    Slashes that are doubled or stand at the end do not count: applications tend to take such a path
+    for the same one, and it would be a way around the rule.
+    """
+
+    def __init__(self, pattern: str) -> None:
+        self._match = re.compile(fnmatch.translate(normalised(pattern))).match
+
+    def matches(self, path: str) -> bool:
+        """Say whether a path, normalised, is covered."""
+        return self._match(path) is not None
+
+
+def normalised(path: str) -> str:
+    """Return a path without doubled slashes and without one at the end."""
+    if "//" in path:
+        path = _SLASHES.sub("/", path)
+    return path.rstrip("/") or "/" if path.endswith("/") else path
+
+
+def subject(environ: WSGIEnvironment, who: str) -> str:
+    """Return who is counted: a short word, whatever stands in the request.
+
+    Nobody can be counted as a user or project whose identity is not confirmed: without one it is
+    the address.
+    """
+    found = None
+    if who == "user":
+        found = identity.user_id(environ)
+    elif who == "project":
+        found = identity.project_id(environ)
+    return _hashed(who, found) if found else _client(environ.get("REMOTE_ADDR") or "")
+
+
+@lru_cache(maxsize=4096)
+def _client(address: str) -> str:
+    try:
+        parsed = parse_address(address)
+    except ValueError:
+        return _hashed("address", "")
+    if isinstance(parsed, ipaddress.IPv6Address):
+        network = ipaddress.ip_network((parsed, IPV6_CLIENT), strict=False)
+        return _hashed("address", str(network))
+    return _hashed("address", str(parsed))
+
+
+def _hashed(kind: str, value: str) -> str:
+    # Names may hold blanks and slashes, and any length; memcached's keys may not.
+    return hashlib.sha256(f"{kind}:{value}".encode()).hexdigest()[:32]

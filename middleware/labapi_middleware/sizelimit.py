@@ -1,0 +1,121 @@
+"""Refuse request bodies that are too large.
+
+``[filter:sizelimit]``
+    ``use = egg:labapi-middleware#sizelimit``
+
+    ``max_request_body_size = 114688``
+        The largest body, in bytes.
+
+A body whose ``Content-Length`` says that it is larger gets a 413 fault before any of it is read.
+What comes without a length (chunked) is counted while the application reads it, and gets the same
+answer when it becomes too large. A ``Content-Length`` that is not a number gets a 400.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from labapi_middleware import faults
+from labapi_middleware.client_input import ClientInput, has_body
+from labapi_middleware.filter import Conf, Filter, Option, factory, integer
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+MAX_REQUEST_BODY_SIZE = Option(
+    "max_request_body_size", "114688", integer(0, 2**63 - 1), "The largest request body, in bytes."
+)
+
+_LONGEST_NUMBER = 20  # digits; the largest size that the option takes has 19
+
+
+class _TooLargeError(Exception):
+    """More was read than is allowed; never seen outside of this module."""
+
+
+class _LimitedInput(ClientInput):
+    """Ends with :class:`_TooLargeError` what goes on for too long.
+
+    :param left: bytes that may be read
+    """
+
+    def __init__(self, wrapped: Any, left: int) -> None:
+        super().__init__(wrapped)
+        self._left = left
+
+    def _read(self, method: str, size: int) -> bytes:
+        # One byte more than allowed is enough to know, so no more than that is ever held.
+        most = self._left + 1
+        data = super()._read(method, most if size < 0 else min(size, most))
+        self._left -= len(data)
+        if self._left < 0:
+            raise _TooLargeError
+        return data
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Read up to ``size`` bytes; without a size up to the end or the limit."""
+        if size is not None and size >= 0:
+            return self._read("read", size)
+        parts = []
+        while part := self._read("read", -1):  # a server may return less than it was asked for
+            parts.append(part)
+        return b"".join(parts)
+
+
+class SizeLimit(Filter):
+    """Answer 413 to what is larger than ``max_request_body_size``."""
+
+    name = "sizelimit"
+    options = (MAX_REQUEST_BODY_SIZE,)
+
+    def __init__(self, app: WSGIApplication, conf: Conf) -> None:
+        super().__init__(app, conf)
+        self.limit = conf[MAX_REQUEST_BODY_SIZE]
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Look at the length, or count."""
+        if not has_body(environ):
+            return self.app(environ, start_response)
+        length = environ.get("CONTENT_LENGTH") or ""
+        if length:
+            # int() takes "+5", " 5" and "5_0", and other servers on the way read those otherwise.
+            if not (length.isascii() and length.isdigit()) or len(length) > _LONGEST_NUMBER:
+                return faults.respond(
+                    environ, start_response, 400, "Content-Length is not a number of bytes."
+                )
+            if int(length) > self.limit:
+                return self._too_large(environ, start_response)
+        return self._counted(environ, start_response)
+
+    def _counted(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        # Also with a length: beside a Transfer-Encoding it means nothing.
+        environ["wsgi.input"] = _LimitedInput(environ["wsgi.input"], self.limit)
+        started = False
+
+        def note(*args: Any) -> Any:
+            nonlocal started
+            started = True
+            return start_response(*args)
+
+        try:
+            return self.app(environ, note)
+        except _TooLargeError as error:
+            # Where nothing was said yet this is an answer like any other. Filters made with WebOb
+            # raise the exception again when they are shown one.
+            exc_info = (type(error), error, error.__traceback__) if started else None
+            return self._too_large(environ, start_response, exc_info)
+
+    def _too_large(
+        self, environ: WSGIEnvironment, start_response: StartResponse, exc_info: Any = None
+    ) -> Iterable[bytes]:
+        return faults.respond(
+            environ,
+            start_response,
+            413,
+            f"The request's body is too large; the limit is {self.limit} bytes.",
+            exc_info=exc_info,
+        )
+
+
+filter_factory = factory(SizeLimit)
