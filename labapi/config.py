@@ -1,0 +1,462 @@
+"""Every option of ``labapi.conf``, in one place.
+
+The configuration is an object that is handed down; nothing reads it from a module global.
+``list_opts`` feeds ``oslo-config-generator``, which writes ``etc/labapi.conf.sample``.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from oslo_config import cfg
+from oslo_log import log
+
+import labapi
+
+DEFAULT_OPTS: list[cfg.Opt] = [
+    cfg.StrOpt(
+        "state-path",
+        default=".lab",
+        help="Folder for what labapi keeps on disk: the embedded database, the agent's journal.",
+    ),
+]
+
+API_OPTS: list[cfg.Opt] = [
+    cfg.HostAddressOpt("host", default="127.0.0.1", help="Address that the API listens on."),
+    cfg.PortOpt("port", default=8774, help="Port that the API listens on."),
+    cfg.StrOpt(
+        "machine",
+        default=socket.gethostname(),
+        sample_default="<host name>",
+        help="Name of this API's machine in the list of services.",
+    ),
+    cfg.FloatOpt(
+        "heartbeat_interval",
+        default=10.0,
+        min=0.1,
+        help="Seconds between the notes that the API is up, which the list of services shows.",
+    ),
+    cfg.IntOpt("workers", default=2, min=1, max=256, help="Processes that serve the API."),
+    cfg.IntOpt(
+        "threads",
+        default=64,
+        min=1,
+        max=10000,
+        help="Requests that labapi-all serves at the same time; the others wait.",
+    ),
+    cfg.IntOpt(
+        "max_body",
+        default=16 * 1024 * 1024,
+        min=1024,
+        help="Bytes of a body that labapi-all reads, whatever the pipeline allows.",
+    ),
+    cfg.IntOpt(
+        "greenthreads",
+        default=1000,
+        min=1,
+        max=100000,
+        help="Requests that one process of labapi-api serves at the same time; the others wait.",
+    ),
+    cfg.FloatOpt(
+        "follow_interval",
+        default=0.5,
+        min=0.05,
+        help="Seconds between looks for new output while somebody follows a case.",
+    ),
+    cfg.IntOpt(
+        "max_follow",
+        default=3600,
+        min=1,
+        help="Seconds after which a stream of output ends; its reader may go on at the offset that"
+        " it has reached.",
+    ),
+    cfg.StrOpt(
+        "paste_config",
+        default="api-paste.ini",
+        help="The file that assembles the API from filters. A name without a folder is looked for"
+        " beside labapi.conf, in /etc/labapi and in the installation.",
+    ),
+    cfg.IntOpt("max_limit", default=1000, min=1, help="Most items on one page of a collection."),
+    cfg.IntOpt(
+        "max_wait",
+        default=300,
+        min=0,
+        help="Longest time, in seconds, that POST /testcases?wait= may block.",
+    ),
+    cfg.IntOpt(
+        "max_json_depth", default=64, min=4, max=200, help="Deepest nesting of a JSON body."
+    ),
+    cfg.IntOpt(
+        "inline_output",
+        default=65536,
+        min=0,
+        help="Bytes of a case's output shown inside the case itself; all of it is at"
+        " /testcases/{id}/output.",
+    ),
+    cfg.IntOpt(
+        "keepalive", default=75, min=1, help="Seconds that an idle connection is kept open."
+    ),
+    cfg.IntOpt(
+        "stop_timeout",
+        default=10,
+        min=0,
+        help="Seconds that requests under way are given when the API stops.",
+    ),
+]
+
+DATABASE_OPTS: list[cfg.Opt] = [
+    cfg.StrOpt(
+        "connection",
+        secret=True,
+        help="SQLAlchemy URL, for example mysql+pymysql://labapi:secret@db/labapi. The default is"
+        " an SQLite file in state_path.",
+    ),
+    cfg.IntOpt("pool_size", default=30, min=1, help="Connections kept open by one process."),
+    cfg.IntOpt("max_overflow", default=0, min=0, help="Connections beyond pool_size under load."),
+    cfg.FloatOpt(
+        "timeout",
+        default=10.0,
+        min=0.1,
+        help="Seconds to wait for a connection, a lock or an answer of the database.",
+    ),
+]
+
+MESSAGING_OPTS: list[cfg.Opt] = [
+    cfg.StrOpt(
+        "transport_url",
+        default="memory://",
+        secret=True,
+        help="kombu URL of the message broker, for example amqp://labapi:secret@rabbit/lab."
+        " memory:// joins the services of one process only (labapi-all).",
+    ),
+    cfg.FloatOpt("connect_timeout", default=5.0, min=0.1, help="Seconds to wait for a connection."),
+    cfg.FloatOpt(
+        "confirm_timeout",
+        default=10.0,
+        min=0.1,
+        help="Seconds to wait until the broker confirms that it has a message.",
+    ),
+    cfg.IntOpt(
+        "heartbeat",
+        default=10,
+        min=0,
+        help="Seconds between signs of life on an idle connection; 0 for none.",
+    ),
+    cfg.FloatOpt(
+        "retry_interval_max",
+        default=15.0,
+        min=0.5,
+        help="Longest pause, in seconds, between attempts to reach a broker that is away.",
+    ),
+    cfg.FloatOpt(
+        "memory_polling_interval",
+        default=0.01,
+        min=0.001,
+        max=1.0,
+        help="Seconds between looks into the queues of memory://.",
+    ),
+]
+
+CONDUCTOR_OPTS: list[cfg.Opt] = [
+    cfg.StrOpt(
+        "host",
+        default=socket.gethostname(),
+        sample_default="<host name>",
+        help="Name of this conductor's machine.",
+    ),
+    cfg.StrOpt(
+        "signing_key",
+        help="File with the private key that signs commands, made by labapi-manage key create. All"
+        " conductors may share one. Without it, agents with keys obey nothing.",
+    ),
+    cfg.FloatOpt(
+        "service_down_time",
+        default=60.0,
+        min=1,
+        help="Seconds without a heartbeat after which a host counts as down and its running cases"
+        " as lost.",
+    ),
+    cfg.FloatOpt(
+        "sweep_interval",
+        default=2.0,
+        min=0.1,
+        help="Seconds between looks for cases that wait, are overdue or are lost.",
+    ),
+    cfg.FloatOpt(
+        "default_timeout",
+        default=600.0,
+        min=0.1,
+        help="Seconds that a case may run if it does not say otherwise.",
+    ),
+    cfg.FloatOpt(
+        "max_timeout", default=86400.0, min=1, help="Longest timeout that a case may ask for."
+    ),
+    cfg.FloatOpt(
+        "queue_timeout",
+        default=3600.0,
+        min=1,
+        help="Seconds that a case may wait for its host before it ends as ERROR/expired.",
+    ),
+    cfg.IntOpt(
+        "dispatch_ahead",
+        default=8,
+        min=0,
+        help="Cases given to a host beyond its slots, so that the next one is there when one ends.",
+    ),
+    cfg.FloatOpt(
+        "offer_interval",
+        default=30.0,
+        min=1,
+        help="Seconds after which a case that its agent has not begun is offered to it again; a"
+        " command that waits longer in the broker is dropped.",
+    ),
+    cfg.IntOpt(
+        "max_attempts",
+        default=3,
+        min=1,
+        help="How often a case that says rerun_on_loss is given to an agent in all.",
+    ),
+    cfg.FloatOpt(
+        "report_timeout",
+        default=60.0,
+        min=1,
+        help="Seconds beyond a case's timeout that its agent has to report the result.",
+    ),
+    cfg.IntOpt(
+        "max_output",
+        default=64 * 1024 * 1024,
+        min=0,
+        help="Bytes of output kept of one case, whatever its agent sends.",
+    ),
+    cfg.IntOpt("batch", default=200, min=1, max=5000, help="Most messages in one transaction."),
+    cfg.IntOpt(
+        "heartbeat_batch",
+        default=2000,
+        min=1,
+        max=10000,
+        help="Most heartbeats in one transaction.",
+    ),
+    cfg.FloatOpt(
+        "heartbeat_pace",
+        default=1.0,
+        min=0,
+        max=5,
+        help="Seconds that heartbeats gather before they are written; this much later a host is"
+        " seen as up, or as down.",
+    ),
+    cfg.FloatOpt(
+        "facts_interval",
+        default=60.0,
+        min=0,
+        help="Seconds after which the facts in a host's heartbeats are written again. While at most"
+        " 100 heartbeats come in one batch, they are written each time.",
+    ),
+]
+
+SERVICEGROUP_OPTS: list[cfg.Opt] = [
+    cfg.StrOpt(
+        "driver",
+        default="db",
+        help="Who says which agents are alive: db, or tooz; or the name of another entry point in"
+        " the group labapi.servicegroup.",
+    ),
+    cfg.StrOpt(
+        "backend_url",
+        secret=True,
+        help="The coordination service of the driver tooz, for example redis://lab-redis:6379,"
+        " memcached://lab-cache:11211, etcd3+http://lab-etcd:2379 or kazoo://lab-zk:2181.",
+    ),
+]
+
+AGENT_OPTS: list[cfg.Opt] = [
+    cfg.StrOpt(
+        "host",
+        default=socket.gethostname(),
+        sample_default="<host name>",
+        help="Name of this lab machine.",
+    ),
+    cfg.StrOpt(
+        "address",
+        help="Address of this lab machine, by which cases may also name it. The default is the"
+        " address of the interface that leads to the broker.",
+    ),
+    cfg.ListOpt(
+        "plugins",
+        default=["linux_system", "build_server", "http"],
+        help="Plugins to offer: names of entry points in the group labapi.plugins.",
+    ),
+    cfg.ListOpt(
+        "trusted_keys",
+        default=[],
+        help="Files with the public keys of conductors (labapi-manage key create). Commands that"
+        " none of them has signed are refused. Two keys stand here while one replaces the other.",
+    ),
+    cfg.BoolOpt(
+        "accept_unsigned",
+        default=False,
+        help="Without trusted_keys, obey whoever can write to the message broker. For trials only;"
+        " an agent with neither does not start, but for one on memory://.",
+    ),
+    cfg.IntOpt("slots", default=8, min=1, max=10000, help="Cases that run at the same time."),
+    cfg.FloatOpt("heartbeat_interval", default=10.0, min=0.1, help="Seconds between heartbeats."),
+    cfg.FloatOpt(
+        "kill_grace",
+        default=5.0,
+        min=0,
+        help="Seconds between SIGTERM and SIGKILL when a case is ended.",
+    ),
+    cfg.IntOpt(
+        "max_output",
+        default=10 * 1024 * 1024,
+        min=0,
+        help="Bytes of output kept of one case; what is written beyond is counted and dropped.",
+    ),
+    cfg.FloatOpt(
+        "output_interval", default=0.5, min=0.05, help="Seconds between messages of output."
+    ),
+    cfg.FloatOpt(
+        "journal_keep",
+        default=7 * 86400.0,
+        min=3600,
+        help="Seconds that the journal remembers an attempt that it has reported.",
+    ),
+    cfg.IntOpt(
+        "max_waiting",
+        default=200,
+        min=1,
+        help="Cases that wait here for a free slot; further ones wait at the broker.",
+    ),
+    cfg.BoolOpt(
+        "journal_sync",
+        default=False,
+        help="Write each step of a case through to the disk, so that a power failure, too, loses"
+        " nothing of the journal. The end of the agent's process never does.",
+    ),
+    cfg.FloatOpt(
+        "plugin_timeout",
+        default=10.0,
+        min=0.1,
+        help="Seconds that a plugin may take to be imported; one that takes longer is not offered.",
+    ),
+    cfg.FloatOpt(
+        "offer_expiry",
+        default=120.0,
+        min=1,
+        help="Seconds since a waiting case was offered last after which it does not begin any more."
+        " The conductor repeats its offers ([conductor] offer_interval) for as long as the case"
+        " is to run.",
+    ),
+    cfg.ListOpt(
+        "allowed_methods",
+        default=["*"],
+        help="Patterns of plugin.method; what matches none is not offered.",
+    ),
+    cfg.ListOpt(
+        "run_shell_allow",
+        default=[],
+        help="Patterns of the programs that callers may name (run_shell, build): bare names (make),"
+        " or absolute paths (/opt/tests/*). Empty allows every program; a careful lab sets it, and"
+        " leaves out whatever runs other programs (sh, env, python).",
+    ),
+    cfg.StrOpt(
+        "run_as",
+        help="User that processes of cases run as; the agent must be root to change to it. The"
+        " default is the agent's own user.",
+    ),
+    cfg.ListOpt(
+        "environment",
+        default=["PATH", "HOME", "LANG", "LC_ALL", "TZ", "USER", "LOGNAME", "SHELL", "TERM"],
+        help="Variables that processes of cases have: NAME as the agent has it, or NAME=value."
+        " Nothing else of the agent's environment reaches them.",
+    ),
+    cfg.StrOpt(
+        "work_dir",
+        help="Folder in which cases have folders of their own while they run. The default is in"
+        " state_path.",
+    ),
+    cfg.IntOpt(
+        "nice", default=0, min=0, max=19, help="By how much processes of cases are less urgent."
+    ),
+    cfg.IntOpt(
+        "memory_limit",
+        min=16,
+        help="MiB of address space that each process of a case may have. The default is no limit.",
+    ),
+    cfg.IntOpt(
+        "process_limit",
+        min=1,
+        help="Processes that the user of run_as may have at the same time, in all cases together."
+        " The default is no limit.",
+    ),
+    cfg.StrOpt(
+        "cgroup",
+        default="auto",
+        choices=["auto", "off", "require"],
+        help="Control groups (cgroup v2) for cases: where the agent may make them, never, or not"
+        " without. In a systemd unit, Delegate=yes allows them.",
+    ),
+]
+
+GROUPS: dict[str | None, list[cfg.Opt]] = {
+    None: DEFAULT_OPTS,
+    "api": API_OPTS,
+    "database": DATABASE_OPTS,
+    "messaging": MESSAGING_OPTS,
+    "conductor": CONDUCTOR_OPTS,
+    "servicegroup": SERVICEGROUP_OPTS,
+    "agent": AGENT_OPTS,
+}
+
+
+# The request id is all that oslo.log's own format has of use here.
+LOG_FORMAT = (
+    "%(asctime)s.%(msecs)03d %(process)d %(levelname)s %(name)s [%(request_id)s] %(message)s"
+)
+
+# What the command line of every program takes too (--state-path, --api-port, …).
+CLI = {(None, "state-path"), ("api", "host"), ("api", "port"), ("agent", "host")}
+
+
+def list_opts() -> list[tuple[str | None, list[cfg.Opt]]]:
+    """Return all options for ``oslo-config-generator``."""
+    return list(GROUPS.items())
+
+
+def new(**defaults: Any) -> cfg.ConfigOpts:
+    """Return a configuration with every option registered and nothing read.
+
+    :param defaults: ``group__option`` (or ``option``) → value, instead of the option's default
+    """
+    conf = cfg.ConfigOpts()
+    log.register_options(conf)
+    for group, options in GROUPS.items():
+        for option in options:
+            register = conf.register_cli_opt if (group, option.name) in CLI else conf.register_opt
+            register(option, group=group)
+    for name, value in defaults.items():
+        section, _, key = name.rpartition("__")
+        conf.set_default(key, value, group=section or None)
+    return conf
+
+
+def load(args: Sequence[str], *, prog: str, description: str, **defaults: Any) -> cfg.ConfigOpts:
+    """Read the command line and the files it names.
+
+    :param args: the command line without the program's name
+    :param defaults: as for :func:`new`
+    :raises oslo_config.cfg.Error: an option or a file that cannot be used
+    """
+    conf = new(**defaults)
+    log.set_defaults(LOG_FORMAT)
+    quiet = [*log.get_default_log_levels(), "amqp=WARN", "kombu=WARN", "alembic=WARN"]
+    log.set_defaults(default_log_levels=quiet)
+    conf(
+        list(args),
+        project="labapi",
+        prog=prog,
+        description=description,
+        version=labapi.__version__,
+    )
+    return conf

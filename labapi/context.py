@@ -1,0 +1,40 @@
+"""Who asks, as the pipeline established it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# The key under which the ``context`` filter leaves its findings in the WSGI environ.
+ENVIRON_KEY = "labapi.context"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """The caller of one request.
+
+    :ivar request_id: ``req-`` and a UUID; in every log line and fault of this request
+    :ivar roles: lower-case names
+    :ivar remote_address: the client's address
+    """
+
+    request_id: str
+    user_id: str
+    project_id: str | None
+    roles: tuple[str, ...]
+    remote_address: str | None
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, Any]) -> RequestContext | None:
+        """Return the context, None if no filter established one."""
+        found = environ.get(ENVIRON_KEY)
+        if found is None:
+            return None
+        return cls(
+            request_id=found["request_id"] or "req-unknown",
+            user_id=found["user_id"],
+            project_id=found["project_id"],
+            roles=found["roles"],
+            remote_address=found["remote_address"],
+        )
