@@ -1,0 +1,1 @@
+"""The database: what is true. One module of queries for each noun."""

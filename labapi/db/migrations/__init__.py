@@ -1,0 +1,1 @@
+"""The migrations: alembic runs them, labapi.db.migration asks it to."""

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import datetime
+import threading
+import uuid
+from typing import Any
+
+import pytest
+
+from labapi.db import hosts, outputs, testcases
+from labapi.db.session import Database
+from labapi.rpc.messages import Announce
+
+NOW = datetime.datetime(2026, 11, 21, 8, 0, tzinfo=datetime.UTC)
+SECOND = datetime.timedelta(seconds=1)
+
+
+def add(database: Database, host: str, **values: Any) -> str:
+    case = str(uuid.uuid4())
+    row = {
+        "uuid": case,
+        "project_id": "p",
+        "user_id": "u",
+        "request_id": "req-1",
+        "plugin": "linux_system",
+        "method": "ping",
+        "host": host,
+        "parameters": {"host": "\u4e2d"},
+        "timeout": 5.0,
+        "state": testcases.QUEUED,
+        "created_at": NOW,
+        "output_size": 0,
+    }
+    database.write(testcases.create, {**row, **values})
+    return case
+
+
+@pytest.fixture
+def host(database: Database) -> str:
+    name = f"host-{uuid.uuid4().hex[:8]}"
+    announced = Announce(host=name, agent="a", address=None, release="1", slots=2, plugins={})
+    database.write(hosts.announce, [announced], NOW)
+    return name
+
+
+def test_a_case_comes_back_as_it_was_written(database: Database, host: str) -> None:
+    case = database.read(testcases.get, add(database, host))
+    assert case is not None
+    assert (case.parameters, case.created_at) == ({"host": "\u4e2d"}, NOW)
+    assert case.created_at.tzinfo is datetime.UTC
+
+
+def test_claim_takes_the_oldest_and_each_with_an_attempt_of_its_own(
+    database: Database, host: str
+) -> None:
+    cases = [add(database, host) for _ in range(3)]
+    claimed = database.write(testcases.claim, {host: 2}, NOW)
+    assert [case.uuid for case in claimed] == cases[:2]
+    assert len({case.attempt for case in claimed}) == 2
+    stored = [database.read(testcases.get, case) for case in cases]
+    assert [case.attempt for case in stored[:2]] == [case.attempt for case in claimed]
+    assert [case.state for case in stored] == ["running", "running", "queued"]
+    (demand,) = database.read(testcases.demand, [host, "stranger"])
+    assert (demand.host, demand.slots, demand.active) == (host, 2, 2)
+    assert host in database.read(testcases.waiting_hosts)
+    database.write(testcases.claim, {host: 1}, NOW)
+    assert database.read(testcases.demand, [host]) == []
+
+
+def test_conductors_that_claim_at_once_share_the_cases(database: Database, host: str) -> None:
+    cases = {add(database, host) for _ in range(40)}
+    claimed: list[str] = []
+
+    def claim() -> None:
+        for _ in range(10):
+            rows = database.write(testcases.claim, {host: 3}, NOW)
+            claimed.extend(row.uuid for row in rows)
+
+    threads = [threading.Thread(target=claim) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    claimed += [row.uuid for row in database.write(testcases.claim, {host: 40}, NOW)]
+    assert sorted(claimed) == sorted(cases)
+
+
+def test_a_released_case_waits_again(database: Database, host: str) -> None:
+    case = add(database, host)
+    (claimed,) = database.write(testcases.claim, {host: 1}, NOW)
+    database.write(testcases.release, [claimed.attempt], "no queue")
+    row = database.read(testcases.get, case)
+    assert (row.state, row.attempt, row.detail) == (testcases.QUEUED, None, "no queue")
+
+
+def test_only_what_nobody_has_begun_is_offered_again(database: Database, host: str) -> None:
+    begun, unbegun, _ = (add(database, host) for _ in range(3))
+    claimed = database.write(testcases.claim, {host: 2}, NOW)
+    database.write(testcases.mark_started, [(claimed[0].id, NOW)])
+    assert database.read(testcases.unbegun, [host]) == [unbegun]
+    (offered,) = database.write(testcases.reoffer, [begun, unbegun], NOW + SECOND)
+    assert (offered.uuid, offered.attempt) == (unbegun, claimed[1].attempt)
+    assert offered.dispatched_at == NOW + SECOND
+
+
+def test_the_first_start_counts(database: Database, host: str) -> None:
+    case = add(database, host)
+    (claimed,) = database.write(testcases.claim, {host: 1}, NOW)
+    database.write(testcases.mark_started, [(claimed.id, NOW + SECOND)])
+    database.write(testcases.mark_started, [(claimed.id, NOW + 9 * SECOND)])
+    assert database.read(testcases.get, case).started_at == NOW + SECOND
+
+
+def test_finish_moves_only_from_the_states_it_names(database: Database, host: str) -> None:
+    queued, other = add(database, host), add(database, host, state=testcases.FINISHED)
+    ended = database.write(
+        testcases.finish,
+        [queued, other],
+        NOW,
+        states=(testcases.QUEUED,),
+        result="ERROR",
+        reason="expired",
+        detail="",
+    )
+    assert ended == [queued]
+    row = database.read(testcases.get, queued)
+    assert (row.state, row.result, row.finished_at) == (testcases.FINISHED, "ERROR", NOW)
+
+
+def test_cancel_in_every_state(database: Database, host: str) -> None:
+    case = add(database, host)
+    assert database.write(testcases.request_cancel, case, NOW) == testcases.QUEUED
+    assert database.read(testcases.get, case).result == "CANCELLED"
+    assert database.write(testcases.request_cancel, case, NOW) == testcases.FINISHED
+    running = add(database, host)
+    database.write(testcases.claim, {host: 1}, NOW)
+    assert database.write(testcases.request_cancel, running, NOW) == testcases.RUNNING
+    assert database.write(testcases.request_cancel, running, NOW) == testcases.CANCELLING
+    assert database.write(testcases.request_cancel, str(uuid.uuid4()), NOW) is None
+
+
+def test_pages_come_newest_first_and_meet_without_gap(database: Database, host: str) -> None:
+    cases = [add(database, host) for _ in range(5)]
+    seen: list[str] = []
+    before = None
+    while rows := database.read(testcases.page, {"host": host}, since=None, before=before, limit=2):
+        seen += [row.uuid for row in rows]
+        before = rows[-1].id
+    assert seen == cases[::-1]
+
+
+def test_output_is_read_from_the_piece_that_holds_the_offset(database: Database, host: str) -> None:
+    case = database.read(testcases.get, add(database, host)).id
+    database.write(outputs.add, [(case, 3, b"def"), (case, 0, b"abc"), (case, 9, b"jkl")])
+    database.write(outputs.add, [(case, 3, b"XYZ"), (case, 12, b"")])
+    pieces = [(row.offset, row.data) for row in database.read(outputs.read, case, 4, 10)]
+    assert pieces == [(3, b"def"), (9, b"jkl")]
+    assert len(database.read(outputs.read, case, 0, 2)) == 2
+
+
+def test_an_address_may_be_that_of_several_hosts(database: Database) -> None:
+    names = sorted(f"twin-{uuid.uuid4().hex[:8]}" for _ in range(2))
+    for name in names:
+        announced = Announce(host=name, agent="a", address="192.0.2.77", release="1", plugins={})
+        database.write(hosts.announce, [announced], NOW)
+    assert sorted(row.host for row in database.read(hosts.named, "192.0.2.77")) == names
+    assert [row.host for row in database.read(hosts.named, names[0])] == [names[0]]
+    assert database.read(hosts.named, names[0].upper()) == []
+
+
+def test_announcing_again_keeps_id_and_uuid(database: Database, host: str) -> None:
+    (before,) = database.read(hosts.named, host)
+    announced = Announce(host=host, agent="b", address="192.0.2.5", release="2", plugins={})
+    database.write(hosts.announce, [announced, announced], NOW)
+    (after,) = database.read(hosts.named, host)
+    assert (after.id, after.uuid) == (before.id, before.uuid)
+    assert (after.address, after.release) == ("192.0.2.5", "2")
+
+
+def test_a_host_is_up_from_its_beat_to_its_goodbye(database: Database, host: str) -> None:
+    database.write(hosts.beat, hosts.AGENT, {host: {"load": 1}}, NOW)
+    add(database, host)
+    (row,) = database.read(testcases.demand, [host])
+    assert (row.last_seen_at, row.stopped, row.slots, row.active) == (NOW, False, 2, 0)
+    database.write(hosts.beat, hosts.AGENT, {host: None}, NOW + SECOND, stopped=True)
+    (row,) = database.read(testcases.demand, [host])
+    assert (row.last_seen_at, row.stopped) == (NOW + SECOND, True)
+    assert set(database.read(hosts.known, [host, "stranger"])) == {host}
