@@ -1,0 +1,1 @@
+"""Messages between API, conductor and agents, over kombu."""

@@ -1,0 +1,119 @@
+"""What RabbitMQ lets the user of one agent do: read its own queues, and report for its own host.
+
+Whoever has an agent's password (everybody who is root on its machine) can pretend to be that host,
+and nothing more: other hosts' queues cannot be read, other hosts' reports and commands of any kind
+cannot be written, and nothing can be declared, bound or deleted.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+from kombu import Connection
+
+from labapi.exceptions import ConfigError
+from labapi.rpc.transport import EXCHANGE, agent_queue, control_queue
+
+TIMEOUT = 60.0  # seconds for one rabbitmqctl
+NOTHING = "^$"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One call of rabbitmqctl.
+
+    :ivar args: its arguments
+    :ivar stdin: what it reads: a password in the arguments would show in the list of processes
+    """
+
+    args: tuple[str, ...]
+    stdin: str | None = None
+
+    def run(self) -> None:
+        """Run it.
+
+        :raises ConfigError: it is not there, takes too long or fails
+        """
+        try:
+            done = subprocess.run(
+                ["rabbitmqctl", "-q", *self.args],  # noqa: S607 (where it is, is the system's)
+                input=f"{self.stdin or ''}\n",
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise ConfigError(f"rabbitmqctl {self.args[0]}: {error}") from error
+        if done.returncode:
+            said = " ".join((done.stderr or done.stdout).split())
+            raise ConfigError(f"rabbitmqctl {self.args[0]}: {said}")
+
+    def __str__(self) -> str:
+        """Return a line for a shell."""
+        line = " ".join(["rabbitmqctl", *map(_quoted, self.args)])
+        return line if self.stdin is None else f"printf '%s\\n' {_quoted(self.stdin)} | {line}"
+
+
+def user_of(host: str) -> str:
+    """Return the name of an agent's user."""
+    return f"labapi-agent-{host}"
+
+
+def creation(host: str, vhost: str, password: str) -> list[Step]:
+    """Return the steps that make an agent's user."""
+    user, name = user_of(host), re.escape(host)
+    queues = rf"^labapi\.(agent|control)\.{name}\z"
+    keys = rf"^(result|output|heartbeat)\.{name}\z"
+    exchange = rf"^{re.escape(EXCHANGE.name)}\z"
+    return [
+        Step(("add_user", user), password),
+        # Without this a user of a fresh server may have been given rights by a default.
+        Step(("set_user_tags", user)),
+        Step(("set_permissions", "-p", vhost, user, NOTHING, exchange, queues)),
+        Step(("set_topic_permissions", "-p", vhost, user, EXCHANGE.name, keys, NOTHING)),
+    ]
+
+
+def removal(host: str) -> list[Step]:
+    """Return the steps that remove an agent's user and end its connections."""
+    user = user_of(host)
+    return [
+        Step(("delete_user", user)),
+        Step(("close_all_user_connections", user, "the user was removed")),
+    ]
+
+
+def vhost_of(url: str) -> str:
+    """Return the virtual host that a broker's URL names."""
+    return str(Connection(url).virtual_host or "/")
+
+
+def url_for(url: str, host: str, vhost: str, password: str) -> str:
+    """Return a broker's URL with an agent's user instead of the one that it names."""
+    parts = urlsplit(url.partition(";")[0])
+    where = parts.netloc.rpartition("@")[2]
+    login = f"{quote(user_of(host), safe='')}:{quote(password, safe='')}"
+    query = f"?{parts.query}" if parts.query else ""
+    return f"{parts.scheme}://{login}@{where}/{quote(vhost, safe='')}{query}"
+
+
+def declare_queues(connection: Connection, host: str) -> None:
+    """Make the queues of a host, which its agent may not make."""
+    for queue in (agent_queue(host), control_queue(host)):
+        with connection.channel() as channel:
+            queue(channel).declare()
+
+
+def delete_queues(connection: Connection, host: str) -> None:
+    """Delete the queues of a host with what is in them."""
+    for queue in (agent_queue(host), control_queue(host)):
+        with connection.channel() as channel:
+            queue(channel).delete()
+
+
+def _quoted(word: str) -> str:
+    return word if re.fullmatch(r"[\w@%+=:,./-]+", word, re.ASCII) else f"'{word}'"

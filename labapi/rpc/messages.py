@@ -1,0 +1,252 @@
+"""The messages of the protocol, typed and versioned.
+
+A message is a JSON object; ``kind`` says which one it is and ``version`` in which form. A receiver
+ignores fields that it does not know, so that a field may be added within a version; a change that
+an older receiver would misread takes a new version. Bytes travel as base64. Times are seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from labapi.exceptions import BadMessage
+
+VERSION = 1
+# A larger one is refused: MariaDB as it comes drops the connection at a statement of 16 MiB, which
+# looks like an outage, and the message would be tried again for ever.
+MAX_BYTES = 8 * 1024 * 1024
+
+Outcome = Literal["PASS", "FAIL", "ERROR", "TIMEOUT", "CANCELLED"]
+
+# What the columns hold.
+Word = Annotated[str, msgspec.Meta(max_length=64)]
+ExitCode = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
+Size = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+    """What all messages have in common."""
+
+    version: int = VERSION
+
+
+class Wake(Message, frozen=True, kw_only=True, tag="wake"):
+    """API → conductor: there is something to do. A hint only: what to do is in the database.
+
+    :ivar hosts: names of hosts that cases wait for
+    :ivar cancelled: UUIDs of running cases that are to be cancelled
+    """
+
+    hosts: list[str] = []
+    cancelled: list[str] = []
+
+
+class RunCase(Message, frozen=True, kw_only=True, tag="run_case"):
+    """Conductor → agent: run this attempt.
+
+    :ivar case: UUID of the case
+    :ivar attempt: fencing token; an agent runs an attempt at most once
+    :ivar agent: UUID of the agent that the host belongs to; another one does not run it
+    :ivar timeout: seconds that the method may run
+    """
+
+    case: str
+    attempt: str
+    host: str
+    agent: str | None = None
+    plugin: str
+    method: str
+    parameters: dict[str, Any]
+    timeout: float
+    request_id: str
+
+
+class CancelCase(Message, frozen=True, kw_only=True, tag="cancel_case"):
+    """Conductor → agent: end this attempt; its result is ``CANCELLED`` if it had not finished."""
+
+    case: str
+    attempt: str
+    host: str
+
+
+class Introduce(Message, frozen=True, kw_only=True, tag="introduce"):
+    """Conductor → agent: announce yourself again, the database does not know you."""
+
+    host: str
+
+
+class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
+    """Conductor → agent: heard you; for a sign of life with a challenge, or of a refused agent.
+
+    :ivar agent: UUID of the agent that is meant; two may listen where one host name is used twice
+    :ivar challenge: as the agent sent it
+    :ivar clock: the conductor's clock, seconds since the epoch
+    :ivar accepted: False if the host belongs to another agent
+    """
+
+    host: str
+    agent: str
+    challenge: str
+    clock: float
+    accepted: bool = True
+
+
+class CaseStarted(Message, frozen=True, kw_only=True, tag="case_started"):
+    """Agent → conductor: this attempt runs; sent for what is not finished in a moment anyway.
+
+    :ivar age: seconds since the start; the receiver subtracts it from its own clock
+    """
+
+    case: str
+    attempt: str
+    host: str
+    age: float = 0.0
+
+
+class CaseResult(Message, frozen=True, kw_only=True, tag="case_result"):
+    """Agent → conductor: how an attempt ended.
+
+    :ivar reason: machine-readable, None with PASS and FAIL (``exception``, ``rejected``, …)
+    :ivar detail: one or two sentences for a person
+    :ivar exit_code: of the method's process, if it ran one and that one ended by itself
+    :ivar data: what the method returned, a JSON value
+    :ivar waited: seconds from the command's arrival at the agent to the method's start
+    :ivar ran: seconds from start to end, None if it never started
+    :ivar age: seconds since the end; the receiver subtracts it from its own clock
+    :ivar output_offset: where ``output`` begins in the whole output, in bytes
+    :ivar output: the last piece of the output
+    :ivar output_size: bytes that the method wrote in all; more than was kept if it was cut
+    """
+
+    case: str
+    attempt: str
+    host: str
+    outcome: Outcome
+    reason: Word | None = None
+    detail: str | None = None
+    exit_code: ExitCode | None = None
+    data: Any = None
+    waited: float = 0.0
+    ran: float | None = None
+    age: float = 0.0
+    output_offset: Size = 0
+    output: bytes = b""
+    output_size: Size = 0
+
+
+class Output(Message, frozen=True, kw_only=True, tag="output"):
+    """Agent → conductor: a piece of an attempt's output, in bytes from ``offset`` on."""
+
+    case: str
+    attempt: str
+    host: str
+    offset: Size
+    data: bytes
+
+
+class MethodDescription(msgspec.Struct, frozen=True, kw_only=True):
+    """One method that an agent offers.
+
+    :ivar description: what it does and takes, for a person
+    :ivar schema: JSON schema of ``parameters``, None if anything goes
+    """
+
+    description: str
+    schema: dict[str, Any] | None = None
+
+
+class Announce(Message, frozen=True, kw_only=True, tag="announce"):
+    """Agent → conductor: this host is here and offers these methods.
+
+    :ivar agent: UUID made when the agent's state folder was made; tells apart two machines that
+        claim one host name
+    :ivar challenge: answered with :class:`Welcome` if there is one
+    :ivar address: the machine's own idea of its address
+    :ivar slots: cases that it runs at the same time
+    :ivar plugins: ``{plugin: {method: description}}``
+    """
+
+    host: str
+    agent: Annotated[str, msgspec.Meta(max_length=36)]
+    address: Word | None
+    release: Word
+    slots: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 1
+    challenge: str | None = None
+    plugins: dict[str, dict[str, MethodDescription]]
+
+
+class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
+    """Agent → conductor: still here.
+
+    :ivar agent: as in :class:`Announce`
+    :ivar challenge: as in :class:`Announce`
+    :ivar clock: the sender's clock, seconds since the epoch; only ever compared, never believed
+    :ivar facts: load, memory, disk, running attempts …; a flat JSON object
+    """
+
+    host: str
+    agent: str
+    clock: float
+    challenge: str | None = None
+    facts: dict[str, Any] = {}
+
+
+class Goodbye(Message, frozen=True, kw_only=True, tag="goodbye"):
+    """Agent → conductor: a clean stop; do not wait for heartbeats."""
+
+    host: str
+    agent: str
+
+
+class CaseChanged(Message, frozen=True, kw_only=True, tag="case_changed"):
+    """Conductor → whoever listens on ``labapi.events``: a case changed its state."""
+
+    case: str
+    state: str
+    result: str | None = None
+
+
+AnyMessage = (
+    Wake
+    | RunCase
+    | CancelCase
+    | Introduce
+    | Welcome
+    | CaseStarted
+    | CaseResult
+    | Output
+    | Announce
+    | Heartbeat
+    | Goodbye
+    | CaseChanged
+)
+
+# What conductors sign and agents obey.
+COMMANDS = (RunCase, CancelCase, Introduce, Welcome)
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(AnyMessage)
+
+
+def encode(message: Message) -> bytes:
+    """Return the message as JSON."""
+    return _encoder.encode(message)
+
+
+def decode(body: bytes) -> AnyMessage:
+    """Return the message that a JSON body holds.
+
+    :raises BadMessage: not JSON, not a known kind, a field of the wrong type, another version,
+        larger than ``MAX_BYTES``
+    """
+    if len(body) > MAX_BYTES:
+        raise BadMessage(f"{len(body)} bytes are more than {MAX_BYTES}")
+    try:
+        message: AnyMessage = _decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadMessage(str(error)) from error
+    if message.version != VERSION:
+        raise BadMessage(f"version {message.version} is not {VERSION}")
+    return message

@@ -1,0 +1,209 @@
+"""Signed commands: who may have a lab machine run something.
+
+Whoever can write to the broker can put a message into an agent's queue; only who has a conductor's
+private key can put one there that the agent obeys. A signature (Ed25519) covers the exact bytes of
+the body, which names the host, and the times of issue and expiry; it travels in the message's
+headers. What keeps a valid command from being used again:
+
+- ``RunCase`` carries its attempt, and an agent's journal runs an attempt once. The journal forgets
+  (``[agent] journal_keep``, an hour at least), so an old command must not count either: it expires.
+- ``CancelCase`` ends an attempt for good: to hear it again changes nothing.
+- ``Introduce`` has an agent say what it has said before.
+- ``Welcome`` answers a challenge that is used once (:mod:`labapi.agent.trust`).
+
+Expiry is judged by the conductors' clock, as the agent knows it from the answer to its challenge:
+lab machines' own clocks may be wrong by any amount. Conductors' clocks may differ from one another
+by ``TOLERANCE``; with it, a command lives much shorter than the journal remembers.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import re
+import stat
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from oslo_log import log
+
+from labapi.exceptions import ConfigError
+
+LOG = log.getLogger(__name__)
+
+KEY = "labapi-key"
+ISSUED = "labapi-issued"
+EXPIRES = "labapi-expires"
+SIGNATURE = "labapi-signature"
+
+TTL = 60.0  # seconds that a command lives which does not say how long
+TOLERANCE = 60.0  # seconds by which conductors' clocks may differ
+LOG_INTERVAL = 60.0  # seconds between two lines about one cause
+_CONTEXT = b"labapi command 1\n"  # a signature made for something else does not count here
+_TIME = re.compile(r"[0-9]{1,12}\.[0-9]{3}", re.ASCII)
+
+
+class Signer:
+    """Signs with a conductor's key.
+
+    :param key: the private key
+    """
+
+    def __init__(self, key: Ed25519PrivateKey) -> None:
+        self._key = key
+        self._id = key_id(key.public_key())
+
+    def headers(self, body: bytes, ttl: float | None) -> dict[str, str]:
+        """Return the headers that make a command of a body.
+
+        :param ttl: seconds from now on that it lives
+        """
+        now = time.time()
+        issued, expires = f"{now:.3f}", f"{now + (ttl or TTL):.3f}"
+        signature = self._key.sign(_signed(issued, expires, body))
+        return {
+            KEY: self._id,
+            ISSUED: issued,
+            EXPIRES: expires,
+            SIGNATURE: base64.b64encode(signature).decode(),
+        }
+
+
+class Verifier:
+    """Says which messages come from a conductor.
+
+    :param keys: public keys of conductors
+    :param expired: says whether a time of the conductors' clock has passed; None where it does not
+        matter. It may raise :class:`~labapi.exceptions.Unavailable`: the message comes again.
+    """
+
+    def __init__(
+        self, keys: Iterable[Ed25519PublicKey], expired: Callable[[float], bool] | None = None
+    ) -> None:
+        self._keys = {key_id(key): key for key in keys}
+        self._expired = expired
+        self._refused: Counter[str] = Counter()
+        self._logged: dict[str, float] = {}
+
+    def accepts(self, body: bytes, headers: Mapping[str, Any]) -> bool:
+        """Say whether a message counts; if not, the log says why, once a minute for each cause."""
+        cause = self._objection(body, headers)
+        if cause is None:
+            return True
+        self._refused[cause] += 1
+        now = time.monotonic()
+        if now >= self._logged.get(cause, 0.0):
+            self._logged[cause] = now + LOG_INTERVAL
+            LOG.error("commands refused: %s (%d so far)", cause, self._refused[cause])
+        return False
+
+    def _objection(self, body: bytes, headers: Mapping[str, Any]) -> str | None:
+        found = [headers.get(name) for name in (KEY, ISSUED, EXPIRES, SIGNATURE)]
+        if not all(isinstance(value, str) for value in found):
+            return "not signed"
+        name, issued, expires, signature = map(str, found)
+        key = self._keys.get(name)
+        if key is None:
+            return "signed with a key that is not among [agent] trusted_keys"
+        if not (_TIME.fullmatch(issued) and _TIME.fullmatch(expires)):
+            return "the signature is wrong"
+        try:
+            key.verify(base64.b64decode(signature, validate=True), _signed(issued, expires, body))
+        except (InvalidSignature, binascii.Error, ValueError):
+            return "the signature is wrong"
+        if self._expired is not None and self._expired(float(expires) + TOLERANCE):
+            return "expired: too late, or repeated"
+        return None
+
+
+def key_id(key: Ed25519PublicKey) -> str:
+    """Return the short name of a key: the beginning of its digest."""
+    raw = key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    return hashlib.sha256(raw).hexdigest()[:16]
+
+
+def create_key(private: Path, public: Path) -> str:
+    """Write a new pair of keys, the private one readable for its owner only; return its name.
+
+    :raises ConfigError: a file is there already, or cannot be written
+    """
+    key = Ed25519PrivateKey.generate()
+    secret = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    known = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    for file, text, mode in ((private, secret, 0o600), (public, known, 0o644)):
+        try:
+            # Never over a file that is there: a key that is gone cannot be had again.
+            with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as out:
+                out.write(text)
+        except OSError as error:
+            raise ConfigError(f"{file}: {error.strerror}") from error
+    return key_id(key.public_key())
+
+
+def signer(file: str | None) -> Signer | None:
+    """Return the signer with the private key in a file, None if no file is given.
+
+    :raises ConfigError: it cannot be read, others can read it too, or it holds no such key
+    """
+    if not file:
+        return None
+    option = "[conductor] signing_key"
+    if stat.S_IMODE(_stat(file, option)) & 0o077:
+        raise ConfigError(f"{option}: others than its owner can use {file}; run: chmod 600 {file}")
+    try:
+        key = serialization.load_pem_private_key(_content(file, option), password=None)
+    except (ValueError, TypeError):
+        key = None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ConfigError(f"{option}: {file} holds no private key of labapi-manage key create")
+    return Signer(key)
+
+
+def trusted(files: Iterable[str]) -> list[Ed25519PublicKey]:
+    """Return the public keys in some files.
+
+    :raises ConfigError: one cannot be read or holds no such key
+    """
+    option = "[agent] trusted_keys"
+    keys = []
+    for file in files:
+        try:
+            key = serialization.load_pem_public_key(_content(file, option))
+        except ValueError:
+            key = None
+        if not isinstance(key, Ed25519PublicKey):
+            raise ConfigError(f"{option}: {file} holds no public key of labapi-manage key create")
+        keys.append(key)
+    return keys
+
+
+def _signed(issued: str, expires: str, body: bytes) -> bytes:
+    return _CONTEXT + f"{issued}\n{expires}\n".encode() + body
+
+
+def _content(file: str, option: str) -> bytes:
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{option}: {file}: {error.strerror}") from error
+
+
+def _stat(file: str, option: str) -> int:
+    try:
+        return Path(file).stat().st_mode
+    except OSError as error:
+        raise ConfigError(f"{option}: {file}: {error.strerror}") from error

@@ -1,0 +1,160 @@
+"""Exchanges, queues and connections: everything here that depends on the broker's names.
+
+One topic exchange ``labapi`` carries commands and reports:
+
+====================  ============================  =============================
+routing key           queue                         read by
+====================  ============================  =============================
+``conductor``         ``labapi.conductor``          conductors
+``result.<host>``     ``labapi.report``             conductors
+``output.<host>``     ``labapi.report``             conductors
+``heartbeat.<host>``  ``labapi.heartbeat``          conductors
+``agent.<host>``      ``labapi.agent.<host>``       the host's agent: cases to run
+``control.<host>``    ``labapi.control.<host>``     the host's agent: cancel, introduce
+====================  ============================  =============================
+
+Results and output share a queue, so that a case's last words come after the ones before them.
+The host stands last and whole, so that a host name with dots cannot be taken for another key, and
+a broker's topic permissions can bind an agent to its own name. A second topic exchange,
+``labapi.events``, announces changes of state (``testcase.<state>``) to whoever binds a queue to it.
+"""
+
+from __future__ import annotations
+
+import amqp
+from kombu import Connection, Exchange, Queue, binding
+from kombu.exceptions import OperationalError
+from oslo_config import cfg
+from oslo_log import log
+
+from labapi.exceptions import ConfigError
+
+LOG = log.getLogger(__name__)
+
+EXCHANGE = Exchange("labapi", type="topic", durable=True)
+EVENTS = Exchange("labapi.events", type="topic", durable=True)
+
+BROKER_ERRORS = (amqp.exceptions.AMQPError, OperationalError, OSError)
+
+CONDUCTOR = "conductor"
+CONDUCTOR_QUEUE = Queue("labapi.conductor", EXCHANGE, routing_key=CONDUCTOR)
+REPORT_QUEUE = Queue(
+    "labapi.report",
+    bindings=[
+        binding(EXCHANGE, routing_key="result.#"),
+        binding(EXCHANGE, routing_key="output.#"),
+    ],
+)
+# What a heartbeat says is stale after a minute: no conductor should find hours of them.
+HEARTBEAT_QUEUE = Queue(
+    "labapi.heartbeat",
+    EXCHANGE,
+    routing_key="heartbeat.#",
+    queue_arguments={"x-message-ttl": 60_000},
+)
+
+SHARED = (EXCHANGE, EVENTS, CONDUCTOR_QUEUE, REPORT_QUEUE, HEARTBEAT_QUEUE)
+
+
+def agent_queue(host: str) -> Queue:
+    """Return the durable queue of cases for one host."""
+    return Queue(f"labapi.agent.{host}", EXCHANGE, routing_key=agent_key(host))
+
+
+def control_queue(host: str) -> Queue:
+    """Return the durable queue of control messages for one host."""
+    return Queue(f"labapi.control.{host}", EXCHANGE, routing_key=control_key(host))
+
+
+def agent_key(host: str) -> str:
+    """Return the routing key of cases for one host."""
+    return f"agent.{host}"
+
+
+def control_key(host: str) -> str:
+    """Return the routing key of control messages for one host."""
+    return f"control.{host}"
+
+
+def sender(routing_key: str) -> str | None:
+    """Return the host that a report comes from, None for a key of another kind of message.
+
+    The broker lets an agent use the keys of its own host only, so this is what to believe; what
+    the message says has to agree with it.
+    """
+    kind, _, host = routing_key.partition(".")
+    if kind in ("result", "output", "heartbeat"):
+        return host
+    # Through the default exchange a queue's name is a key, and says nothing of who sent it.
+    return "" if routing_key in (REPORT_QUEUE.name, HEARTBEAT_QUEUE.name) else None
+
+
+class Transport:
+    """How this program reaches the broker; opens no connection by itself.
+
+    :param conf: configuration with the ``[messaging]`` group
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        options = conf.messaging
+        self.url: str = options.transport_url
+        self.connect_timeout: float = options.connect_timeout
+        self.confirm_timeout: float = options.confirm_timeout
+        self.heartbeat: int = options.heartbeat
+        self.retry_interval_max: float = options.retry_interval_max
+        self._memory_polling: float = options.memory_polling_interval
+        try:
+            Connection(self.url).get_transport_cls()
+        except (KeyError, ValueError, ImportError):
+            raise ConfigError(
+                "[messaging] transport_url is not the URL of a broker that kombu knows;"
+                " for example amqp://user:password@host/vhost"
+            ) from None
+
+    @property
+    def in_process(self) -> bool:
+        """Say whether the broker is a set of queues in this process."""
+        return self.url.startswith("memory:")
+
+    def require_broker(self) -> None:
+        """Refuse the in-process broker, for programs that are one service of several.
+
+        :raises ConfigError: the URL is ``memory://``
+        """
+        if self.in_process:
+            raise ConfigError(
+                "[messaging] transport_url is memory://, which joins the services of one process"
+                " only; give the URL of a broker, or run labapi-all"
+            )
+
+    def connect(self, *, heartbeat: bool, vhost: str | None = None) -> Connection:
+        """Open a connection.
+
+        :param vhost: another virtual host than that of the URL
+        :param heartbeat: have the broker watch it; only for who calls ``heartbeat_check``
+        :raises BROKER_ERRORS: the broker cannot be reached within ``connect_timeout``
+        """
+        options = {"polling_interval": self._memory_polling} if self.in_process else {}
+        connection = Connection(
+            self.url,
+            connect_timeout=self.connect_timeout,
+            heartbeat=self.heartbeat if heartbeat else 0,
+            transport_options=options,
+            **({"virtual_host": vhost} if vhost is not None else {}),
+        )
+        connection.connect()
+        return connection
+
+    def declare(self, connection: Connection, *queues: Queue) -> None:
+        """Make sure that the exchanges, the conductors' queues and these queues exist.
+
+        The conductors' queues are there for what is said before the first conductor starts.
+        A user that may not configure them (an agent with a user of its own) relies on the operator
+        having made them: publishing and consuming then say what is missing.
+        """
+        for entity in (*SHARED, *queues):
+            with connection.channel() as channel:
+                try:
+                    entity(channel).declare()
+                except amqp.exceptions.AccessRefused:
+                    LOG.debug("may not declare %s; taken as made by the operator", entity.name)

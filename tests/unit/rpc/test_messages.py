@@ -1,0 +1,51 @@
+"""What a message may not be, however a broken or a hostile agent writes it."""
+
+from __future__ import annotations
+
+import pytest
+
+from labapi.exceptions import BadMessage
+from labapi.rpc.messages import MAX_BYTES, decode
+
+RESULT = b'{"kind":"case_result","case":"c","attempt":"a","host":"h","outcome":"PASS",%b}'
+ANNOUNCE = (
+    b'{"kind":"announce","host":"h","agent":"a","address":null,"release":"1","plugins":{},%b}'
+)
+
+
+def test_both_are_messages_without_more() -> None:
+    assert decode(RESULT % b'"exit_code":0').exit_code == 0  # type: ignore[union-attr]
+    assert decode(ANNOUNCE % b'"slots":8').slots == 8  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        b'"reason":"\xff"',
+        b'"data":{"x":"\xff"}',
+        b'"data":"\\ud800"',
+        b'"data":1e400',
+        b'"data":NaN',
+        b'"data":' + b"[" * 100_000 + b"]" * 100_000,
+        b'"data":"' + b"x" * MAX_BYTES + b'"',
+        b'"output":"%"',
+        b'"reason":"' + b"x" * 65 + b'"',
+        b'"exit_code":2147483648',
+        b'"exit_code":' + b"9" * 40,
+        b'"output_size":-1',
+        b'"output_offset":' + b"9" * 40,
+    ],
+    ids=lambda more: more[:24].decode("latin-1"),
+)
+def test_a_result_that_is_none(more: bytes) -> None:
+    with pytest.raises(BadMessage):
+        decode(RESULT % more)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [b'"slots":10001', b'"slots":-1', b'"address":"' + b"x" * 65 + b'"', b'"release":5'],
+)
+def test_an_announcement_that_is_none(more: bytes) -> None:
+    with pytest.raises(BadMessage):
+        decode(ANNOUNCE % more)

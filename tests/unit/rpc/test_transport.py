@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import threading
+import uuid
+
+import pytest
+from kombu import Queue
+
+from labapi import config
+from labapi.exceptions import BrokerUnavailable, ConfigError, Unavailable
+from labapi.rpc.client import Envelope, Publisher
+from labapi.rpc.messages import AnyMessage, Goodbye, Message, encode
+from labapi.rpc.server import BatchConsumer
+from labapi.rpc.transport import EXCHANGE, Transport, sender
+from tests.lab import until
+from tests.programs import free_port
+
+
+class Inbox:
+    """Collects batches; can be told to fail."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[AnyMessage]] = []
+        self.fail: list[Exception] = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def __call__(self, messages: list[AnyMessage]) -> None:
+        self.gate.wait(10)
+        if self.fail:
+            raise self.fail.pop(0)
+        self.batches.append(messages)
+
+    def hosts(self) -> list[str]:
+        return [message.host for batch in self.batches for message in batch]  # type: ignore[union-attr]
+
+
+@pytest.fixture
+def key() -> str:
+    return f"test.{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def publisher(transport: Transport):  # type: ignore[no-untyped-def]
+    made = Publisher(transport)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def inbox(transport: Transport, key: str):  # type: ignore[no-untyped-def]
+    box = Inbox()
+    queue = Queue(f"labapi.{key}", EXCHANGE, routing_key=key)
+    consumer = BatchConsumer(transport, [queue], box, name="inbox", batch=10)
+    consumer.start()
+    assert consumer.consuming.wait(10)
+    yield box
+    box.gate.set()
+    consumer.stop()
+    assert not consumer.is_alive()
+
+
+def said(name: object, key: str) -> Envelope:
+    return Envelope(Goodbye(host=str(name), agent="a"), key, mandatory=True)
+
+
+def test_messages_arrive_in_their_order(publisher: Publisher, inbox: Inbox, key: str) -> None:
+    assert publisher.publish([said(n, key) for n in range(50)]) == []
+    until(lambda: len(inbox.hosts()) == 50)
+    assert inbox.hosts() == [str(n) for n in range(50)]
+
+
+def test_what_has_gathered_is_one_batch(publisher: Publisher, inbox: Inbox, key: str) -> None:
+    inbox.gate.clear()
+    publisher.publish([said(n, key) for n in range(25)])
+    inbox.gate.set()
+    until(lambda: len(inbox.hosts()) == 25)
+    assert max(map(len, inbox.batches)) == 10
+
+
+def test_a_batch_comes_again_while_a_server_is_away(
+    publisher: Publisher, inbox: Inbox, key: str
+) -> None:
+    inbox.fail = [Unavailable("the database is away")]
+    publisher.publish([said("a", key), said("b", key)])
+    until(lambda: len(inbox.hosts()) == 2)
+    assert inbox.hosts() == ["a", "b"]
+
+
+def test_a_message_that_breaks_the_handler_costs_nobody_else(
+    publisher: Publisher, inbox: Inbox, key: str
+) -> None:
+    inbox.gate.clear()
+    inbox.fail = [RuntimeError("batch"), RuntimeError("alone")]
+    publisher.publish([said(n, key) for n in range(3)])
+    inbox.gate.set()
+    until(lambda: len(inbox.hosts()) >= 2)
+    assert len(set(inbox.hosts())) == len(inbox.hosts())
+
+
+def test_what_is_no_message_is_dropped(publisher: Publisher, inbox: Inbox, key: str) -> None:
+    class Raw(Message, frozen=True, tag="raw"):
+        pass
+
+    class Newer(Goodbye, frozen=True, tag="goodbye"):
+        version: int = 99
+
+    publisher.publish([Envelope(Raw(), key), Envelope(Newer(host="x", agent="a"), key)])
+    publisher.publish([said("good", key)])
+    until(inbox.hosts)
+    assert inbox.hosts() == ["good"]
+
+
+def test_mandatory_messages_that_no_queue_takes_come_back(publisher: Publisher) -> None:
+    lost = said("nobody", f"test.{uuid.uuid4().hex}")
+    if publisher._transport.in_process:
+        pytest.skip("the in-process broker knows no mandatory messages")
+    assert publisher.publish([lost]) == [lost]
+
+
+def test_a_broker_that_is_away() -> None:
+    conf = config.new(
+        messaging__transport_url=f"amqp://guest:guest@127.0.0.1:{free_port()}//",
+        messaging__connect_timeout=1.0,
+    )
+    conf([], project="labapi", default_config_files=[])
+    with pytest.raises(BrokerUnavailable, match="the message broker is away"):
+        Publisher(Transport(conf)).publish([said("a", "test.x")])
+
+
+def test_a_deleted_queue_is_made_again(
+    transport: Transport, publisher: Publisher, inbox: Inbox, key: str
+) -> None:
+    if transport.in_process:
+        pytest.skip("nothing but this process can delete its queues")
+    with transport.connect(heartbeat=False) as connection, connection.channel() as channel:
+        channel.queue_delete(f"labapi.{key}")
+    until(lambda: publisher.publish([said("again", key)]) == [], 20)
+    until(inbox.hosts)
+
+
+def test_encoding_says_kind_and_version() -> None:
+    assert encode(Goodbye(host="h", agent="a")) == (
+        b'{"kind":"goodbye","version":1,"host":"h","agent":"a"}'
+    )
+
+
+def test_a_pace_makes_larger_batches(transport: Transport, publisher: Publisher, key: str) -> None:
+    box = Inbox()
+    queue = Queue(f"labapi.{key}", EXCHANGE, routing_key=key)
+    consumer = BatchConsumer(transport, [queue], box, name="paced", batch=100, pace=0.5)
+    consumer.start()
+    assert consumer.consuming.wait(10)
+    try:
+        for number in range(20):
+            publisher.publish([said(number, key)])
+        until(lambda: len(box.hosts()) == 20)
+        assert len(box.batches) <= 3
+    finally:
+        consumer.stop()
+
+
+def test_a_batch_is_acknowledged_whole(
+    transport: Transport, publisher: Publisher, inbox: Inbox, key: str
+) -> None:
+    publisher.publish([said(n, key) for n in range(25)])
+    until(lambda: len(inbox.hosts()) == 25)
+    inbox.fail = [Unavailable("the database is away")]  # has the consumer connect anew
+    publisher.publish([said("last", key)])
+    until(lambda: not inbox.fail)
+    publisher.publish([said("more", key)])
+    until(lambda: "more" in inbox.hosts())
+    assert len(inbox.hosts()) == len(set(inbox.hosts()))
+
+
+@pytest.mark.parametrize(
+    ("key", "host"),
+    [
+        ("result.lab-1.example", "lab-1.example"),
+        ("heartbeat.192.0.2.1", "192.0.2.1"),
+        ("output", ""),
+        ("labapi.report", ""),
+        ("labapi.heartbeat", ""),
+        ("agent.lab-1", None),
+        ("conductor", None),
+    ],
+)
+def test_who_sent_it(key: str, host: str | None) -> None:
+    assert sender(key) == host
+
+
+@pytest.mark.parametrize("url", ["bogus://x", "amqp://u:p@h:port/"])
+def test_a_url_that_is_none(url: str) -> None:
+    conf = config.new(messaging__transport_url=url)
+    conf([], project="labapi", default_config_files=[])
+    with pytest.raises(ConfigError, match="transport_url"):
+        Transport(conf)
