@@ -1,0 +1,1 @@
+"""The conductor: dispatches cases, collects reports, notices who is gone."""

@@ -1,0 +1,128 @@
+"""From a waiting row to a command in a host's queue."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Mapping, Sequence
+
+from oslo_config import cfg
+from oslo_log import log
+
+from labapi.db import hosts as host_queries
+from labapi.db import testcases
+from labapi.db.session import Database, Record
+from labapi.exceptions import BrokerUnavailable
+from labapi.rpc.client import Envelope, Publisher
+from labapi.rpc.messages import AnyMessage, CancelCase, RunCase, Wake
+from labapi.rpc.transport import agent_key, control_key
+from labapi.servicegroup.driver import Liveness
+
+LOG = log.getLogger(__name__)
+
+
+class Dispatcher:
+    """Gives waiting cases to hosts that are up and have room.
+
+    A claimed case whose command may have been lost is offered again with the same attempt, until
+    its agent says that it has begun; the agent runs an attempt once, however often it is offered.
+    """
+
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        database: Database,
+        publisher: Publisher,
+        liveness: Liveness,
+    ) -> None:
+        self._conf = conf.conductor
+        self.liveness = liveness
+        self._database = database
+        self._publisher = publisher
+
+    def handle(self, messages: list[AnyMessage]) -> None:
+        """Work off hints of the API."""
+        wakes = [message for message in messages if isinstance(message, Wake)]
+        self.dispatch({host for wake in wakes for host in wake.hosts})
+        self.cancel({case for wake in wakes for case in wake.cancelled})
+
+    def dispatch(self, hosts: Iterable[str]) -> None:
+        """Claim what waits for these hosts, as far as they have room, and send it."""
+        wanted = set(hosts)
+        if not wanted:
+            return
+        now = datetime.datetime.now(datetime.UTC)
+        rows = self._database.read(testcases.demand, wanted)
+        room = {
+            row.host: row.slots + self._conf.dispatch_ahead - row.active
+            for row in rows
+            if not row.disabled and self.liveness.is_up(row, now)
+        }
+        free = {host: cases for host, cases in room.items() if cases > 0}
+        if free:
+            claimed = self._database.write(testcases.claim, free, now)
+            self._send(claimed, {row.host: row.agent for row in rows})
+
+    def arrived(self, hosts: Iterable[str]) -> None:
+        """Offer again what hosts that announce themselves have not begun, and what waits."""
+        wanted = set(hosts)
+        if wanted:
+            now = datetime.datetime.now(datetime.UTC)
+            unbegun = self._database.read(testcases.unbegun, wanted)
+            self.offer(self._database.write(testcases.reoffer, unbegun, now))
+            self.dispatch(wanted)
+
+    def offer(self, cases: Sequence[Record]) -> None:
+        """Send claimed cases to their hosts."""
+        if cases:
+            known = self._database.read(host_queries.known, {case.host for case in cases})
+            self._send(cases, {host: row.agent for host, row in known.items()})
+
+    def _send(self, cases: Sequence[Record], owners: Mapping[str, str]) -> None:
+        if not cases:
+            return
+        envelopes = [self._command(case, owners.get(case.host)) for case in cases]
+        try:
+            unroutable = self._publisher.publish(envelopes)
+        except BrokerUnavailable as error:
+            LOG.warning("%d cases will be offered again: %s", len(cases), error)
+            return
+        if unroutable:
+            attempts = [envelope.message.attempt for envelope in unroutable]  # type: ignore[attr-defined]
+            why = "the host's queue does not exist; its agent never connected to this broker"
+            self._database.write(testcases.release, attempts, why)
+
+    def cancel(self, cases: Iterable[str]) -> None:
+        """Tell agents to end cases that are ``cancelling``."""
+        rows = [self._database.read(testcases.get, case) for case in cases]
+        envelopes = [
+            Envelope(
+                CancelCase(case=row.uuid, attempt=row.attempt, host=row.host),
+                control_key(row.host),
+                expires=self._conf.offer_interval,
+            )
+            for row in rows
+            if row is not None and row.state == testcases.CANCELLING
+        ]
+        try:
+            self._publisher.publish(envelopes)
+        except BrokerUnavailable as error:
+            LOG.warning("%d cases will be told again to end: %s", len(envelopes), error)
+
+    def _command(self, case: Record, owner: str | None) -> Envelope:
+        return Envelope(
+            RunCase(
+                case=case.uuid,
+                attempt=case.attempt,
+                host=case.host,
+                agent=owner,
+                plugin=case.plugin,
+                method=case.method,
+                parameters=case.parameters,
+                timeout=case.timeout,
+                request_id=case.request_id,
+            ),
+            agent_key(case.host),
+            # No agent finds hours-old commands: what was not taken in time is offered anew.
+            expires=self._conf.offer_interval,
+            mandatory=True,
+        )

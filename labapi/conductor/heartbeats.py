@@ -1,0 +1,231 @@
+"""From heartbeats to "this host is up".
+
+Ten thousand hosts are a thousand heartbeats a second. What changes with every one of them is the
+time at which it was heard, and a whole batch of them shares one: one statement writes it. Who sent
+it, and what it tells of the machine, is looked at closely now and then (``facts_interval``), when
+something else than a heartbeat comes, and always while there are few hosts.
+
+A host belongs to the agent that announced it first, known by the UUID in its state folder. Another
+agent that uses the name (a machine that was installed anew, or two machines with one name) is
+refused until an operator accepts it: it is told so, and what it says changes nothing.
+"""
+
+from __future__ import annotations
+
+import datetime
+import random
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from oslo_config import cfg
+from oslo_log import log
+from sqlalchemy import Connection
+
+from labapi.db import hosts as host_queries
+from labapi.db import services
+from labapi.db.session import Database
+from labapi.exceptions import BrokerUnavailable
+from labapi.rpc.client import Envelope, Publisher
+from labapi.rpc.messages import Announce, AnyMessage, Goodbye, Heartbeat, Introduce, Welcome
+from labapi.rpc.transport import control_key
+from labapi.servicegroup.driver import Liveness
+
+LOG = log.getLogger(__name__)
+
+# A host's name ends up in routing keys and queue names, where # and * would be wildcards.
+HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}", re.ASCII)
+CHALLENGE = re.compile(r"[0-9a-f]{32}", re.ASCII)
+ANSWER_EXPIRES = 30.0  # seconds; the agent takes no later answer
+MAX_ID = 36  # characters of an agent's UUID
+FEW = 100  # signs in a batch, up to which each of them is looked at closely
+MAX_FACTS = 8192  # bytes of JSON; an agent that tells more is up, but its facts are not kept
+
+Sign = Announce | Heartbeat | Goodbye
+Facts = dict[str, Any]
+
+
+@dataclass(slots=True)
+class _Known:
+    """What this conductor remembers of a host.
+
+    :ivar service: ``services.id`` of its agent
+    :ivar agent: UUID of the agent that the host belongs to
+    :ivar until: monotonic time at which to look closely again
+    """
+
+    service: int
+    agent: str
+    until: float
+
+
+class Heartbeats:
+    """Takes in signs of life, a batch in one transaction, stamped with this conductor's clock.
+
+    :param arrived: called with the names of hosts that announced themselves
+    :param guarded: False to let any agent take over any host
+    """
+
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        database: Database,
+        publisher: Publisher,
+        arrived: Callable[[Iterable[str]], None],
+        *,
+        liveness: Liveness,
+        guarded: bool = True,
+    ) -> None:
+        self._facts_interval: float = conf.conductor.facts_interval
+        self._database = database
+        self._publisher = publisher
+        self._arrived = arrived
+        self._liveness = liveness
+        self._guarded = guarded
+        self._known: dict[str, _Known] = {}
+        self._disputed: dict[str, str] = {}
+
+    def handle(self, messages: list[AnyMessage]) -> None:
+        """Write a batch down; ask hosts that nobody knows to introduce themselves."""
+        signs = [
+            message
+            for message in messages
+            if isinstance(message, Sign)
+            and HOST_NAME.fullmatch(message.host)
+            and 0 < len(message.agent) <= MAX_ID
+        ]
+        if not signs:
+            return
+        now = datetime.datetime.now(datetime.UTC)
+        usual = self._usual(signs)
+        ids = [self._known[host].service for host in usual]
+        close = [sign for sign in signs if sign.host not in usual]
+        close, refused, known, complete = self._database.write(self._apply, ids, close, now)
+        self._liveness.heard(usual | {sign.host for sign in close}, now)
+        if not complete:
+            self._known.clear()  # somebody removed hosts: look at everything once
+        self._remember(known, {sign.host for sign in close if isinstance(sign, Heartbeat)})
+        heard = {sign.host for sign in close if not isinstance(sign, Goodbye)}
+        self._answer(close, refused, sorted(heard - known.keys()))
+        self._arrived({sign.host for sign in close if isinstance(sign, Announce)})
+
+    def _usual(self, signs: list[Sign]) -> set[str]:
+        """Return the hosts that only go on as before."""
+        if len(signs) <= FEW:
+            return set()
+        now = time.monotonic()
+        usual: set[str] = set()
+        other: set[str] = set()
+        for sign in signs:
+            known = self._known.get(sign.host)
+            goes_on = (
+                known is not None
+                and isinstance(sign, Heartbeat)
+                and known.agent == sign.agent
+                and now < known.until
+                and sign.challenge is None
+            )
+            (usual if goes_on else other).add(sign.host)
+        return usual - other
+
+    def _apply(
+        self, connection: Connection, ids: list[int], signs: list[Sign], now: datetime.datetime
+    ) -> tuple[list[Sign], list[Sign], dict[str, Any], bool]:
+        """Return signs that count, signs that do not, known hosts, whether all ids are there."""
+        complete = services.touch(connection, ids, now) if ids else True
+        signs, refused = self._divide(connection, signs)
+        host_queries.claim(connection, {sign.host: sign.agent for sign in refused}, now)
+        alive: dict[str, Facts | None] = {}
+        gone: dict[str, Facts | None] = {}
+        for sign in signs:
+            # The last word of a host counts: an agent that stopped and started again is here.
+            here, away = (gone, alive) if isinstance(sign, Goodbye) else (alive, gone)
+            here[sign.host] = _facts(sign, now) or here.get(sign.host)
+            away.pop(sign.host, None)
+        announced = [sign for sign in signs if isinstance(sign, Announce)]
+        host_queries.announce(connection, announced, now)
+        host_queries.beat(connection, host_queries.AGENT, alive, now)
+        host_queries.beat(connection, host_queries.AGENT, gone, now, stopped=True)
+        known = host_queries.known(connection, alive) if alive else {}
+        return signs, refused, known, complete
+
+    def _divide(self, connection: Connection, signs: list[Sign]) -> tuple[list[Sign], list[Sign]]:
+        """Return the signs of agents that their hosts belong to, and those of others."""
+        if not self._guarded or not signs:
+            return signs, []
+        known = host_queries.known(connection, {sign.host for sign in signs})
+        owners = {host: row.agent for host, row in known.items()}
+        divided: tuple[list[Sign], list[Sign]] = ([], [])
+        for sign in signs:
+            if isinstance(sign, Announce):
+                owners.setdefault(sign.host, sign.agent)
+            divided[owners.get(sign.host, sign.agent) != sign.agent].append(sign)
+        return divided
+
+    def _remember(self, known: dict[str, Any], told: set[str]) -> None:
+        now = time.monotonic()
+        for row in known.values():
+            # Spread, so that hosts that came together are not looked at together for ever.
+            pause = self._facts_interval * random.uniform(0.5, 1.0)  # noqa: S311
+            until = now + pause if row.host in told else now
+            self._known[row.host] = _Known(row.id, row.agent, until)
+
+    def _note_dispute(self, sign: Sign) -> None:
+        if self._disputed.get(sign.host) != sign.agent:
+            self._disputed[sign.host] = sign.agent
+            LOG.error(
+                "host %s belongs to another agent; the one that uses its name now is refused"
+                " until an operator says: labapi-manage agent accept %s",
+                sign.host,
+                sign.host,
+            )
+
+    def _answer(self, signs: list[Sign], refused: list[Sign], strangers: list[str]) -> None:
+        """Ask strangers who they are; answer challenges; tell who is refused."""
+        envelopes = [
+            Envelope(Introduce(host=host), control_key(host), expires=60.0) for host in strangers
+        ]
+        for sign in refused:
+            self._note_dispute(sign)
+            envelopes.append(_welcome(sign, accepted=False))
+        envelopes += [_welcome(sign) for sign in signs if _challenge(sign)]
+        try:
+            if envelopes:
+                self._publisher.publish(envelopes)
+        except BrokerUnavailable as error:
+            LOG.warning("%d hosts were not answered: %s", len(envelopes), error)
+
+
+def _challenge(sign: Sign) -> str:
+    """Return the challenge that a sign of life comes with, empty if none."""
+    challenge = None if isinstance(sign, Goodbye) else sign.challenge
+    return challenge if challenge and CHALLENGE.fullmatch(challenge) else ""
+
+
+def _welcome(sign: Sign, *, accepted: bool = True) -> Envelope:
+    welcome = Welcome(
+        host=sign.host,
+        agent=sign.agent,
+        challenge=_challenge(sign),
+        clock=time.time(),
+        accepted=accepted,
+    )
+    return Envelope(welcome, control_key(sign.host), expires=ANSWER_EXPIRES)
+
+
+def _facts(sign: Sign, now: datetime.datetime) -> Facts | None:
+    """Return what a heartbeat tells, with how far its clock is from ours, in seconds.
+
+    The skew is that of the moment of writing, so it is low by the time on the way: at most
+    ``heartbeat_pace`` and what the broker takes.
+    """
+    if not isinstance(sign, Heartbeat):
+        return None
+    skew = {"clock_skew": round(sign.clock - now.timestamp(), 1)}
+    if len(msgspec.json.encode(sign.facts)) > MAX_FACTS:
+        LOG.warning("host %s tells more than %d bytes of facts", sign.host, MAX_FACTS)
+        return skew
+    return {**sign.facts, **skew}

@@ -1,0 +1,148 @@
+"""What nobody reports is noticed here: cases that wait too long, are overdue, or are lost."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import threading
+from collections import defaultdict
+
+from oslo_config import cfg
+from oslo_log import log
+
+from labapi.conductor import events
+from labapi.conductor.dispatch import Dispatcher
+from labapi.db import hosts as host_queries
+from labapi.db import testcases
+from labapi.db.session import Database, Record
+from labapi.exceptions import Unavailable
+from labapi.rpc.client import Publisher
+from labapi.rpc.messages import CaseChanged
+
+LOG = log.getLogger(__name__)
+
+BINARY = "labapi-conductor"
+
+# Verdicts on an unfinished case: (reason, detail). FAIL is the test's to say; these are ERROR.
+LOST = ("agent_lost", "the host's agent was not heard of any more while the case ran")
+OVERDUE = ("agent_lost", "the host's agent is up but did not report the end of the case in time")
+EXPIRED = ("expired", "the host did not take the case in time")
+
+
+class Reaper(threading.Thread):
+    """Looks over all unfinished cases every ``sweep_interval`` seconds.
+
+    Several conductors may do it at once: every move is guarded by the state it starts from.
+    """
+
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        database: Database,
+        publisher: Publisher,
+        dispatcher: Dispatcher,
+    ) -> None:
+        super().__init__(name="reaper", daemon=True)
+        self._conf = conf.conductor
+        self._database = database
+        self._publisher = publisher
+        self._dispatcher = dispatcher
+        self._stopping = threading.Event()
+
+    def stop(self, timeout: float = 10.0) -> None:
+        """End after the sweep at hand; wait for it at most ``timeout`` seconds."""
+        self._stopping.set()
+        self.join(timeout)
+
+    def run(self) -> None:
+        """Sweep until stopped."""
+        away = False
+        while not self._stopping.wait(self._conf.sweep_interval):
+            try:
+                self.sweep(datetime.datetime.now(datetime.UTC))
+            except Unavailable as error:
+                if not away:
+                    LOG.warning("reaper: %s", error)
+                away = True
+            except Exception:  # the next sweep must come, whatever this one met
+                LOG.exception("reaper: a sweep failed")
+            else:
+                away = False
+        with contextlib.suppress(Unavailable):  # then it is seen by its silence
+            self._beat(datetime.datetime.now(datetime.UTC), stopped=True)
+
+    def sweep(self, now: datetime.datetime) -> None:
+        """Look once over everything that is unfinished."""
+        self._beat(now)
+        self._dispatcher.dispatch(self._database.read(testcases.waiting_hosts))
+        oldest = now - datetime.timedelta(seconds=self._conf.queue_timeout)
+        waited = self._database.read(testcases.expired, oldest)
+        self._finish(waited, now, (testcases.QUEUED,), EXPIRED)
+        self._look_after_active(now)
+
+    def _beat(self, now: datetime.datetime, *, stopped: bool = False) -> None:
+        beat = {self._conf.host: None}
+        self._database.write(host_queries.beat, BINARY, beat, now, stopped=stopped)
+
+    def _look_after_active(self, now: datetime.datetime) -> None:
+        settled = now - datetime.timedelta(seconds=min(5.0, self._conf.sweep_interval))
+        verdicts: dict[tuple[str, str], list[str]] = defaultdict(list)
+        again: list[str] = []
+        offer: list[str] = []
+        cancel: list[str] = []
+        for case in self._database.read(testcases.active, settled):
+            verdict = self._verdict(case, now)
+            if verdict is LOST and case.rerun_on_loss and case.attempts < self._conf.max_attempts:
+                again.append(case.uuid)
+            elif verdict is not None:
+                verdicts[verdict].append(case.uuid)
+            elif case.state == testcases.CANCELLING:
+                cancel.append(case.uuid)
+            elif case.started_at is None and self._unanswered(case, now):
+                offer.append(case.uuid)
+        if again:
+            self._database.write(testcases.rerun, again, f"{LOST[1]}; it runs again")
+        for verdict, cases in verdicts.items():
+            self._finish(cases, now, testcases.ACTIVE, verdict)
+        self._dispatcher.cancel(cancel)
+        self._dispatcher.offer(self._database.write(testcases.reoffer, offer, now))
+
+    def _verdict(self, case: Record, now: datetime.datetime) -> tuple[str, str] | None:
+        down_time = self._conf.service_down_time
+        since_dispatch = (now - case.dispatched_at).total_seconds()
+        if since_dispatch > down_time and not self._dispatcher.liveness.is_up(case, now):
+            return LOST
+        if case.started_at is None:
+            waited = (now - case.created_at).total_seconds()
+            return EXPIRED if waited > self._conf.queue_timeout else None
+        ran = (now - case.started_at).total_seconds()
+        return OVERDUE if ran > case.timeout + self._conf.report_timeout else None
+
+    def _unanswered(self, case: Record, now: datetime.datetime) -> bool:
+        return bool((now - case.dispatched_at).total_seconds() > self._conf.offer_interval)
+
+    def _finish(
+        self,
+        cases: list[str],
+        now: datetime.datetime,
+        states: tuple[str, ...],
+        verdict: tuple[str, str],
+    ) -> None:
+        if not cases:
+            return
+        reason, detail = verdict
+        ended = self._database.write(
+            testcases.finish,
+            cases,
+            now,
+            states=states,
+            result="ERROR",
+            reason=reason,
+            detail=detail,
+        )
+        if ended:
+            LOG.warning("%d cases ended as ERROR/%s", len(ended), reason)
+        events.announce(
+            self._publisher,
+            [CaseChanged(case=case, state=testcases.FINISHED, result="ERROR") for case in ended],
+        )

@@ -1,0 +1,151 @@
+"""From an agent's report to a committed row."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from oslo_config import cfg
+from oslo_log import log
+from sqlalchemy import Connection
+
+from labapi.conductor import events
+from labapi.db import outputs, testcases
+from labapi.db.session import Database, Record
+from labapi.rpc.client import Publisher
+from labapi.rpc.messages import AnyMessage, CaseChanged, CaseResult, CaseStarted, Output
+
+LOG = log.getLogger(__name__)
+
+MAX_DETAIL = 4000  # characters
+
+# Ways in which an agent loses a case, other than by falling silent.
+LOST_REASONS = frozenset({"agent_restarted", "agent_stopped"})
+
+Report = CaseResult | CaseStarted | Output
+
+
+@dataclass
+class _Work:
+    """What a batch of reports comes to, one list for each statement."""
+
+    started: list[tuple[int, datetime.datetime]] = field(default_factory=list)
+    chunks: list[tuple[int, int, bytes]] = field(default_factory=list)
+    sizes: dict[int, int] = field(default_factory=dict)
+    finished: dict[int, dict[str, Any]] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
+    events: list[CaseChanged] = field(default_factory=list)
+
+
+class Reports:
+    """Takes in what agents report, a batch in one transaction.
+
+    A report counts only if it is of the current attempt and comes from the host that the attempt
+    was given to; any other is logged and changes nothing.
+
+    :param room: called with the names of hosts that have finished something
+    """
+
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        database: Database,
+        publisher: Publisher,
+        room: Callable[[Iterable[str]], None],
+    ) -> None:
+        self._max_attempts = conf.conductor.max_attempts
+        self._max_output = conf.conductor.max_output
+        self._database = database
+        self._publisher = publisher
+        self._room = room
+
+    def handle(self, messages: list[AnyMessage]) -> None:
+        """Write a batch of reports down, announce what finished, fill the room that it left."""
+        reports = [message for message in messages if isinstance(message, Report)]
+        now = datetime.datetime.now(datetime.UTC)
+        work = self._database.write(self._apply, reports, now)
+        events.announce(self._publisher, work.events)
+        self._room({report.host for report in reports if isinstance(report, CaseResult)})
+
+    def _apply(
+        self, connection: Connection, reports: list[Report], now: datetime.datetime
+    ) -> _Work:
+        work = _Work()
+        rows = testcases.lock(connection, {report.case for report in reports})
+        for report in reports:
+            row = rows.get(report.case)
+            if row is None or (row.attempt, row.host) != (report.attempt, report.host):
+                LOG.warning(
+                    "a report counts for nothing: case %s attempt %s from host %s",
+                    report.case,
+                    report.attempt,
+                    report.host,
+                )
+            elif isinstance(report, Output) and report.offset > self._max_output:
+                LOG.warning("output of case %s beyond max_output is dropped", report.case)
+            elif isinstance(report, Output):
+                work.chunks.append((row.id, report.offset, report.data))
+                end = report.offset + len(report.data)
+                work.sizes[row.id] = max(end, work.sizes.get(row.id, row.output_size))
+            elif row.state in testcases.ACTIVE and row.id not in work.finished:
+                if self._may_run_again(report, row):
+                    work.lost.append(row.uuid)
+                else:
+                    _take(report, row, now, work)
+        testcases.mark_started(connection, work.started)
+        testcases.grow_output(connection, work.sizes)
+        testcases.change(connection, list(work.finished.values()))
+        outputs.add(connection, work.chunks)
+        testcases.rerun(connection, work.lost, "its agent stopped while it ran; it runs again")
+        return work
+
+    def _may_run_again(self, report: Report, row: Record) -> bool:
+        return (
+            isinstance(report, CaseResult)
+            and report.reason in LOST_REASONS
+            and row.state == testcases.RUNNING
+            and row.rerun_on_loss
+            and row.attempts < self._max_attempts
+        )
+
+
+def _take(
+    report: CaseResult | CaseStarted, row: Record, now: datetime.datetime, work: _Work
+) -> None:
+    """Note what a report of the current attempt changes."""
+    # Agents send durations, not times: lab machines need no synchronised clocks. A duration that
+    # cannot be (before the dispatch, in the future) is cut to what can.
+    earliest = row.dispatched_at or now
+    if isinstance(report, CaseStarted):
+        work.started.append((row.id, _before(now, report.age, earliest)))
+        return
+    ended = _before(now, report.age, earliest)
+    started = row.started_at
+    if started is None and report.ran is not None:
+        started = _before(ended, report.ran, earliest)
+    work.finished[row.id] = {
+        "row": row.id,
+        "state": testcases.FINISHED,
+        "result": report.outcome,
+        "reason": report.reason,
+        "detail": report.detail[:MAX_DETAIL] if report.detail else None,
+        "exit_code": report.exit_code,
+        "data": report.data,
+        "started_at": started,
+        "finished_at": ended,
+        # An agent that was restarted does not know how much there was.
+        "output_size": max(report.output_size, work.sizes.get(row.id, row.output_size)),
+    }
+    work.chunks.append((row.id, report.output_offset, report.output))
+    work.events.append(
+        CaseChanged(case=report.case, state=testcases.FINISHED, result=report.outcome)
+    )
+
+
+def _before(
+    moment: datetime.datetime, seconds: float, earliest: datetime.datetime
+) -> datetime.datetime:
+    span = (moment - earliest).total_seconds()
+    return moment - datetime.timedelta(seconds=min(max(seconds, 0.0), max(span, 0.0)))
