@@ -1,0 +1,1 @@
+"""The agent: runs test cases on a lab machine and reports how they ended."""

@@ -1,0 +1,188 @@
+"""The plugins that an agent offers: loaded by name, described, and their parameters checked."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import referencing
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError, best_match
+from oslo_log import log
+
+from labapi.agent.plugins.base import NAME, Method, Plugin
+from labapi.exceptions import ConfigError, InvalidInput
+from labapi.rpc.messages import MethodDescription
+
+LOG = log.getLogger(__name__)
+
+GROUP = "labapi.plugins"
+SHOWN = 300  # characters of a validation error that a person is shown
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A method that is offered, with what checks its parameters."""
+
+    method: Method
+    validator: Any
+
+    def check(self, parameters: Mapping[str, Any]) -> None:
+        """Return if the parameters fit the method's schema.
+
+        :raises InvalidInput: they do not; the text says where and why
+        """
+        if self.validator is None:
+            return
+        error = best_match(self.validator.iter_errors(parameters))
+        if error is not None:
+            where = ".".join(["parameters", *map(str, error.absolute_path)])
+            raise InvalidInput(f"{where}: {error.message[:SHOWN]}")
+
+
+class Catalogue:
+    """What an agent offers.
+
+    :param names: entry points in the group ``labapi.plugins``
+    :param allowed: patterns of ``plugin.method``; what matches none is not offered
+    :param timeout: seconds that a plugin may take to be imported and made. One that takes longer,
+        or fails, is logged and not offered; the others are
+    :raises ConfigError: a name that is not installed or twice there, a plugin that is malformed
+    """
+
+    def __init__(self, names: Sequence[str], *, allowed: Sequence[str], timeout: float) -> None:
+        self._offers: dict[str, dict[str, Offer]] = {}
+        for entry in _chosen(names):
+            plugin = _load(entry, timeout)
+            if plugin is None:
+                continue
+            offers = {
+                name: offer
+                for name, offer in _offers(entry.name, plugin).items()
+                if any(fnmatchcase(f"{entry.name}.{name}", pattern) for pattern in allowed)
+            }
+            if offers:
+                self._offers[entry.name] = offers
+            else:
+                LOG.warning("[agent] allowed_methods allows nothing of plugin %s", entry.name)
+
+    def offered(self) -> dict[str, dict[str, MethodDescription]]:
+        """Return ``{plugin: {method: description}}`` as it is announced."""
+        return {
+            plugin: {
+                name: MethodDescription(
+                    description=offer.method.description,
+                    schema=dict(offer.method.schema) if offer.method.schema is not None else None,
+                )
+                for name, offer in offers.items()
+            }
+            for plugin, offers in self._offers.items()
+        }
+
+    def find(self, plugin: str, method: str) -> Offer:
+        """Return a method.
+
+        :raises InvalidInput: it is not offered; the text lists what is
+        """
+        offers = self._offers.get(plugin)
+        if offers is None:
+            known = ", ".join(sorted(self._offers)) or "none"
+            raise InvalidInput(f"there is no plugin {plugin!r} here; there are: {known}")
+        if method not in offers:
+            known = ", ".join(sorted(offers))
+            raise InvalidInput(f"plugin {plugin!r} has no method {method!r}; it has: {known}")
+        return offers[method]
+
+
+def _chosen(names: Sequence[str]) -> list[EntryPoint]:
+    """Return the plugins of these names.
+
+    :raises ConfigError: a name that cannot be one, is twice there or is not installed
+    """
+    installed = _installed()
+    for name in names:
+        if not NAME.fullmatch(name):
+            raise ConfigError(
+                f"[agent] plugins: {name!r} is not a name of a-z, 0-9 and _, at most 64 long"
+            )
+        if names.count(name) > 1:
+            raise ConfigError(f"[agent] plugins names {name!r} twice")
+        if name not in installed:
+            known = ", ".join(sorted(installed)) or "none"
+            raise ConfigError(
+                f"[agent] plugins: no plugin {name!r} is installed; there are: {known}"
+            )
+    return [installed[name] for name in names]
+
+
+def _installed() -> dict[str, EntryPoint]:
+    """Return the installed plugins by name.
+
+    :raises ConfigError: two distributions have different plugins of one name
+    """
+    found: dict[str, EntryPoint] = {}
+    for entry in entry_points(group=GROUP):
+        other = found.setdefault(entry.name, entry)
+        if other.value != entry.value:
+            raise ConfigError(f"two plugins are named {entry.name!r}: {other.value}, {entry.value}")
+    return found
+
+
+def _load(entry: EntryPoint, timeout: float) -> Plugin | None:
+    """Import and make a plugin; None, and a line in the log, if that fails or takes too long."""
+    made: list[Plugin] = []
+
+    def load() -> None:
+        try:
+            made.append(entry.load()())
+        except BaseException:
+            # Whatever a plugin's module does (sys.exit is seen, too), the agent lives on.
+            LOG.exception("plugin %s is not offered: %s failed", entry.name, entry.value)
+
+    thread = threading.Thread(target=load, name=f"load-{entry.name}", daemon=True)
+    thread.start()
+    thread.join(timeout)
+    if thread.is_alive():
+        LOG.error(
+            "plugin %s is not offered: %s took longer than %g s", entry.name, entry.value, timeout
+        )
+        return None
+    if not made:
+        return None
+    if not isinstance(made[0], Plugin):
+        raise ConfigError(f"plugin {entry.name!r}: {entry.value} is no labapi.agent.plugins.Plugin")
+    return made[0]
+
+
+def _offers(name: str, plugin: Plugin) -> dict[str, Offer]:
+    offers = {}
+    for method_name, method in plugin.methods().items():
+        validator = None
+        if method.schema is not None:
+            where = f"plugin {name!r}, method {method_name!r}: the schema"
+            try:
+                json.dumps(method.schema, allow_nan=False)
+                Draft202012Validator.check_schema(method.schema)
+            except (TypeError, ValueError, SchemaError) as error:
+                raise ConfigError(f"{where} cannot be used: {error}") from error
+            for reference in _references(method.schema):
+                if not reference.startswith("#"):
+                    raise ConfigError(f"{where} refers to {reference!r}; only '#…' is read")
+            # A registry of its own: the default one fetches what it does not know.
+            validator = Draft202012Validator(method.schema, registry=referencing.Registry())
+        offers[method_name] = Offer(method, validator)
+    return offers
+
+
+def _references(schema: Any) -> list[str]:
+    if isinstance(schema, Mapping):
+        own = [v for k, v in schema.items() if k in ("$ref", "$dynamicRef") and isinstance(v, str)]
+        return own + [r for value in schema.values() for r in _references(value)]
+    if isinstance(schema, list | tuple):
+        return [r for value in schema for r in _references(value)]
+    return []

@@ -1,0 +1,95 @@
+"""What the agent says about itself: announcement, heartbeats, goodbye."""
+
+from __future__ import annotations
+
+import socket
+import time
+from urllib.parse import urlsplit
+
+from oslo_config import cfg
+
+import labapi
+from labapi.agent import facts
+from labapi.agent.catalogue import Catalogue
+from labapi.agent.reporter import Reporter
+from labapi.agent.slots import Slots
+from labapi.agent.state import StateFolder
+from labapi.agent.trust import Trust
+from labapi.rpc import messages
+
+UNUSED_PORT = 9  # discard; nothing is sent to it
+
+
+class Presence:
+    """Tells the conductors that this host is here.
+
+    :param options: the group ``[agent]``
+    :param url: of the broker
+    """
+
+    def __init__(
+        self,
+        options: cfg.ConfigOpts.GroupAttr,
+        url: str,
+        *,
+        state: StateFolder,
+        catalogue: Catalogue,
+        slots: Slots,
+        reporter: Reporter,
+        trust: Trust,
+    ) -> None:
+        self._options = options
+        self._url = url
+        self._state = state
+        self._catalogue = catalogue
+        self._slots = slots
+        self._reporter = reporter
+        self._trust = trust
+        self._fixed_facts = facts.fixed(labapi.__version__)
+
+    def announce(self) -> None:
+        """Tell who this is and what it offers."""
+        self._reporter.tell(
+            messages.Announce(
+                host=self._options.host,
+                agent=self._state.agent,
+                address=self._options.address or address(self._url),
+                release=labapi.__version__,
+                slots=self._options.slots,
+                challenge=self._trust.challenge(),
+                plugins=self._catalogue.offered(),
+            )
+        )
+
+    def beat(self) -> None:
+        """Tell how the machine is."""
+        self._reporter.tell(
+            messages.Heartbeat(
+                host=self._options.host,
+                agent=self._state.agent,
+                clock=time.time(),
+                challenge=self._trust.challenge(),
+                facts={
+                    **self._fixed_facts,
+                    **facts.current(self._state.path),
+                    **self._slots.counts()._asdict(),
+                    "slots": self._options.slots,
+                },
+            )
+        )
+
+    def leave(self) -> None:
+        """Tell that this host stops."""
+        self._reporter.tell(messages.Goodbye(host=self._options.host, agent=self._state.agent))
+
+
+def address(url: str) -> str | None:
+    """Return the address of the interface that leads to a broker, None if none does."""
+    host = urlsplit(url).hostname or "127.0.0.1"
+    try:
+        family, _, _, _, where = socket.getaddrinfo(host, UNUSED_PORT, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect(where)
+            return str(probe.getsockname()[0])
+    except OSError:
+        return None

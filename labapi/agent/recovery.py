@@ -1,0 +1,89 @@
+"""After a restart: end what the agent before this one had started, and send what it had not."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+
+from labapi.agent import proc
+from labapi.agent.cgroup import Group
+from labapi.agent.journal import Journal, Unfinished
+from labapi.agent.plugins.run import Surroundings
+from labapi.agent.reporter import Report, Reporter
+from labapi.agent.tree import Ended, end_all
+from labapi.exceptions import ConfigError
+from labapi.rpc import messages
+
+
+def recover(journal: Journal, surroundings: Surroundings, host: str, reporter: Reporter) -> None:
+    """Leave nothing over from an agent that did not stop cleanly.
+
+    :raises ConfigError: the journal cannot be written
+    """
+    try:
+        _recover(journal, surroundings, host, reporter)
+    except sqlite3.Error as error:
+        raise ConfigError(f"the agent's journal cannot be written: {error}") from error
+
+
+def _recover(journal: Journal, surroundings: Surroundings, host: str, reporter: Reporter) -> None:
+    for attempt, age, report in journal.unreported():
+        told = [messages.decode(message) for message in report]
+        reporter.submit(Report(told, attempt, time.monotonic() - age))
+    groups = surroundings.groups.left() if surroundings.groups is not None else {}
+    for left in journal.unfinished():
+        group = groups.get(left.attempt)
+        ended = _end(left, group, surroundings.grace)
+        result = messages.CaseResult(
+            case=left.case,
+            attempt=left.attempt,
+            host=host,
+            outcome="ERROR",
+            reason="agent_restarted",
+            detail=f"the agent was restarted while it ran; {ended}",
+        )
+        journal.finished(left.attempt, [messages.encode(result)])
+        reporter.submit(Report([result], left.attempt))
+    journal.forget_waiting()
+    for group in groups.values():
+        group.kill()
+        group.remove()
+
+
+def _end(left: Unfinished, group: Group | None, grace: float) -> Ended:
+    def members() -> list[proc.Process]:
+        return _remains(left, group)
+
+    def quiet() -> bool:
+        return group is None or group.empty()
+
+    def kill(_: object) -> None:
+        if group is not None:
+            group.kill()
+
+    return end_all(members, quiet, grace, kill=kill)
+
+
+def _remains(attempt: Unfinished, group: Group | None) -> list[proc.Process]:
+    """Return the processes that are left of an attempt; they are nobody's children by now.
+
+    They are known by the attempt's id in their environment, by the sessions that the journal has
+    recorded, by their control group, and by descent from one of these.
+    """
+    processes = {process.pid: process for process in proc.every() if process.alive}
+    marked = {pid for pid in processes if proc.marker(pid) == attempt.attempt}
+    if group is not None:
+        marked |= {process.pid for process in group.processes()} & processes.keys()
+    sessions = set()
+    for pid, start in attempt.processes:
+        leader = processes.get(pid)
+        # A number is a session of the attempt as long as its leader or a marked member proves it;
+        # otherwise it may have been given to another process since.
+        if (leader is not None and leader.start == start) or any(
+            processes[member].session == pid for member in marked
+        ):
+            sessions.add(pid)
+    found = marked | {p.pid for p in processes.values() if p.session in sessions}
+    while more := {p.pid for p in processes.values() if p.parent in found} - found:
+        found |= more
+    return [processes[pid] for pid in found]

@@ -1,0 +1,159 @@
+"""Running an attempt: the method's call, what its end means, and what it leaves behind."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+from oslo_log import log
+
+from labapi.agent import folders
+from labapi.agent.attempt import Attempt, Ending, plain
+from labapi.agent.catalogue import Catalogue
+from labapi.agent.errors import CannotStart, CaseError, TestFailed
+from labapi.agent.journal import Journal
+from labapi.agent.plugins.base import Outcome
+from labapi.agent.plugins.run import Run, Stopped, Surroundings
+from labapi.agent.tree import Ended
+from labapi.exceptions import InvalidInput
+
+LOG = log.getLogger(__name__)
+
+MAX_DATA = 1024 * 1024  # bytes of a method's data as JSON
+FULL = (errno.ENOSPC, errno.EDQUOT)
+EXHAUSTED = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+
+
+class Runner:
+    """Runs attempts, each in the thread that calls.
+
+    :param report: takes an attempt and how it ended, if nobody has settled it before
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        journal: Journal,
+        surroundings: Surroundings,
+        report: Callable[[Attempt, Ending], None],
+    ) -> None:
+        self._catalogue = catalogue
+        self._journal = journal
+        self._surroundings = surroundings
+        self._report = report
+
+    def run(self, attempt: Attempt) -> None:
+        """Run an attempt and report it; raises nothing."""
+        try:
+            self._journal.started(attempt.id)
+            ending = self._attempt(attempt)
+        except Exception as error:  # noqa: BLE001 (becomes the case's result)
+            ending = _error(error, attempt)
+        attempt.stop.close()
+        if attempt.settle():
+            self._report(attempt, ending)
+        else:
+            LOG.warning("case %s: its method came back at last", attempt.command.case)
+        if attempt.run is not None:
+            attempt.run.tree.close()
+            if attempt.run.made is not None:
+                folders.remove(attempt.run.made)
+
+    def _attempt(self, attempt: Attempt) -> Ending:
+        command = attempt.command
+        offer = self._catalogue.find(command.plugin, command.method)
+        offer.check(command.parameters)
+        run = Run(
+            command.case,
+            command.attempt,
+            command.timeout,
+            surroundings=self._surroundings,
+            output=attempt.output,
+            stop=attempt.stop,
+            noted=lambda pid, start: self._journal.process(attempt.id, pid, start),
+        )
+        attempt.started, attempt.run = time.monotonic(), run
+        ending = self._call(attempt, run, offer.method.call)
+        left = None if run.tree.quiet() else run.tree.end(self._surroundings.grace)
+        return with_remains(ending, run.ended, left)
+
+    def _call(self, attempt: Attempt, run: Run, call: Callable[..., Any]) -> Ending:
+        try:
+            run.check()
+            ending = _ending(call(run, attempt.command.parameters))
+        except Stopped:
+            ending = Ending("ERROR", "exception", "the method raised Stopped without being stopped")
+        except Exception as error:  # noqa: BLE001 (becomes the case's result)
+            ending = _error(error, attempt)
+        except BaseException as error:  # noqa: BLE001 (sys.exit() ends the case, not the agent)
+            ending = Ending("ERROR", "exception", plain(f"{type(error).__name__}: {error}"))
+        # Whoever asked for an end gets it, whatever the method says; so does the timeout.
+        if run.remaining == 0:
+            attempt.stop.set("timeout")
+        return stopped(attempt) or ending
+
+
+def _ending(value: Any) -> Ending:
+    """Return what a method's return value means."""
+    outcome = value if isinstance(value, Outcome) else Outcome("PASS", data=value)
+    if outcome.result not in ("PASS", "FAIL"):
+        return Ending("ERROR", "bad_data", "the method returned neither PASS nor FAIL")
+    try:
+        data = msgspec.json.encode(outcome.data)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        return Ending("ERROR", "bad_data", plain(f"what the method returned is not JSON: {error}"))
+    if len(data) > MAX_DATA:
+        return Ending(
+            "ERROR", "bad_data", f"what the method returned is larger than {MAX_DATA} bytes of JSON"
+        )
+    code = outcome.exit_code
+    if code is not None and not (isinstance(code, int) and -(2**31) <= code < 2**31):
+        return Ending("ERROR", "bad_data", "the method returned an exit code that is none")
+    detail = plain(str(outcome.detail)) if outcome.detail is not None else None
+    return Ending(outcome.result, None, detail, code, outcome.data)
+
+
+def _error(error: Exception, attempt: Attempt) -> Ending:
+    """Return what an exception on the way means."""
+    text = plain(str(error))
+    if isinstance(error, TestFailed):
+        return Ending("FAIL", detail=text)
+    if isinstance(error, InvalidInput):
+        return Ending("ERROR", "rejected", text)
+    number = getattr(error.__cause__ if isinstance(error, CannotStart) else error, "errno", None)
+    if number in FULL or (isinstance(error, sqlite3.OperationalError) and "full" in text):
+        return Ending("ERROR", "no_space", f"no space is left on the host: {text}")
+    if isinstance(error, OSError) and number in EXHAUSTED:
+        return Ending("ERROR", "cannot_start", text)
+    if isinstance(error, CaseError):
+        return Ending("ERROR", error.reason, text)
+    command = attempt.command
+    LOG.error("case %s (%s) failed", command.case, command.request_id, exc_info=error)
+    return Ending("ERROR", "exception", plain(f"{type(error).__name__}: {error}"))
+
+
+def stopped(attempt: Attempt) -> Ending | None:
+    """Return how an attempt ends that was asked to, None if it was not."""
+    reason = attempt.stop.reason
+    if reason is None:
+        return None
+    if reason == "timeout":
+        return Ending("TIMEOUT", "timeout", f"it ran longer than {attempt.command.timeout:g} s")
+    if reason == "cancelled":
+        return Ending("CANCELLED", "cancelled", "it was cancelled")
+    return Ending("ERROR", reason, "the agent stopped while it ran")
+
+
+def with_remains(ending: Ending, ended: Ended | None, left: Ended | None) -> Ending:
+    """Add to the detail what was ended."""
+    parts = [ending.detail] if ending.detail else []
+    if ended is not None:
+        parts.append(str(ended))
+    if left is not None and left.found:
+        parts.append(f"left in the background: {left}")
+    return replace(ending, detail=plain("; ".join(parts))) if parts else ending

@@ -1,0 +1,190 @@
+"""An agent that is killed at any moment loses nothing and leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labapi.agent import proc
+from labapi.agent.journal import Journal
+from labapi.agent.manager import Agent
+from labapi.rpc.messages import CaseResult, RunCase, encode
+from tests.unit.agent.conftest import HOST, Conductor, case
+from tests.unit.agent.test_process_trees import nap, sleeping, wait_for
+
+__all__ = ["nap"]
+
+# An agent whose broker is away: commands come from its standard input, results stay with it.
+PROGRAM = """
+import sys
+from labapi import config
+from labapi.agent.manager import Agent
+from labapi.rpc.messages import decode
+from labapi.rpc.transport import Transport
+
+conf = config.new(
+    state_path=sys.argv[1],
+    agent__host=sys.argv[2],
+    agent__plugins=["linux_system"],
+    agent__cgroup=sys.argv[3],
+    agent__slots=1,
+    agent__accept_unsigned=True,
+    messaging__transport_url="amqp://127.0.0.1:1/",
+)
+conf([], default_config_files=[], default_config_dirs=[])
+agent = Agent(conf, Transport(conf))
+agent.start()
+for line in sys.stdin.buffer:
+    agent._take([decode(line)])
+    print("taken", flush=True)
+"""
+
+
+class Victim:
+    """An agent in a process of its own."""
+
+    def __init__(self, state: Path, groups: str) -> None:
+        command = [sys.executable, "-c", PROGRAM, str(state), HOST, groups]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]
+        )
+
+    def send(self, *commands: RunCase) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        for command in commands:
+            self.process.stdin.write(encode(command) + b"\n")
+            self.process.stdin.flush()
+            assert self.process.stdout.readline() == b"taken\n"
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def victim(make_conf: Callable[..., Any], request: pytest.FixtureRequest) -> Any:
+    agent = Victim(Path(make_conf().state_path), getattr(request, "param", "off"))
+    yield agent
+    agent.kill()
+
+
+@pytest.mark.parametrize("victim", ["off", "auto"], indirect=True)
+def test_what_ran_when_the_agent_was_killed_is_ended_and_reported(
+    victim: Victim, start: Callable[..., Agent], conductor: Conductor, nap: str
+) -> None:
+    script = f"setsid nohup sleep {nap} & trap '' TERM; (sleep {nap} &); sleep {nap}"
+    running, waiting = case(command="sh", args=["-c", script]), case(command="true")
+    victim.send(running, waiting)
+    wait_for(lambda: len(sleeping(nap)) == 3)
+    victim.kill()
+    assert len(sleeping(nap)) == 3
+    start(kill_grace=0.3)
+    assert not sleeping(nap)
+    result = conductor.result(running)
+    assert (result.outcome, result.reason) == ("ERROR", "agent_restarted")
+    assert "nothing is left" in (result.detail or "")
+    conductor.send(running, waiting)  # offered again: one is known, the other had not begun
+    assert conductor.result(waiting).outcome == "PASS"
+    assert len(conductor.wait(CaseResult, attempt=running.attempt)) == 1
+
+
+def test_a_process_without_a_trace_of_its_attempt_is_found_by_its_control_group(
+    make_conf: Callable[..., Any], start: Callable[..., Agent], conductor: Conductor, nap: str
+) -> None:
+    victim = Victim(Path(make_conf().state_path), "require")
+    command = case(command="sh", args=["-c", f"env -i setsid /bin/sleep {nap} & wait"])
+    try:
+        victim.send(command)
+    except (AssertionError, BrokenPipeError):
+        victim.kill()
+        pytest.skip("no control group can be made here")
+    wait_for(lambda: sleeping(nap))
+    os.kill(victim.process.pid, signal.SIGKILL)
+    victim.kill()
+    start(kill_grace=0.3)
+    assert not sleeping(nap)
+    assert "sleep" in (conductor.result(command).detail or "")
+
+
+def test_results_that_the_broker_has_not_seen_are_sent(
+    victim: Victim,
+    make_conf: Callable[..., Any],
+    start: Callable[..., Agent],
+    conductor: Conductor,
+) -> None:
+    commands = [case(command="printf", args=["%0100000d", str(n)]) for n in range(3)]
+    victim.send(*commands)
+    journal = Path(make_conf().state_path) / f"agent-{HOST}" / "journal.sqlite"
+    reader = Journal(journal)
+    wait_for(lambda: len(reader.unreported()) == 3)
+    reader.close()
+    victim.kill()
+    time.sleep(0.3)
+    agent = start()
+    for number, command in enumerate(commands):
+        result = conductor.result(command)
+        assert (result.outcome, result.exit_code) == ("PASS", 0)
+        assert 0.3 <= result.age < 60
+        assert conductor.output(command) == b"%0100000d" % number
+    wait_for(lambda: not agent._journal.unreported())
+
+
+def test_a_pid_that_was_used_again_survives(
+    make_conf: Callable[..., Any], start: Callable[..., Agent], conductor: Conductor
+) -> None:
+    folder = Path(make_conf().state_path) / f"agent-{HOST}"
+    folder.mkdir(parents=True)
+    bystander = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    now = proc.read(bystander.pid)
+    assert now is not None
+    command = case(command="sleep", args="60")
+    journal = Journal(folder / "journal.sqlite")
+    journal.accept([command])
+    journal.started(command.attempt)
+    journal.process(command.attempt, bystander.pid, now.start - 5)
+    journal.close()
+    start()
+    result = conductor.result(command)
+    assert "no process was left" in (result.detail or "")
+    assert bystander.poll() is None
+    bystander.kill()
+    bystander.wait()
+
+
+def test_an_attempt_runs_once_whenever_the_agent_is_killed(
+    make_conf: Callable[..., Any],
+    start: Callable[..., Agent],
+    conductor: Conductor,
+    tmp_path: Path,
+) -> None:
+    log = tmp_path / "log"
+    log.touch()
+    commands = [
+        case(command="sh", args=["-c", f"echo $LABAPI_ATTEMPT >> {log}; sleep 0.02"])
+        for _ in range(40)
+    ]
+    left = list(commands)
+    for moment in (0.05, 0.2, 0.35):
+        victim = Victim(Path(make_conf().state_path), "off")
+        victim.send(*left[:5])
+        time.sleep(moment)
+        victim.kill()
+    start(slots=4)
+    for command in commands:
+        conductor.send(command)
+    results = {c.attempt: conductor.result(c, timeout=20) for c in commands}
+    ran = log.read_text().split()
+    assert len(ran) == len(set(ran))
+    passed = {attempt for attempt, result in results.items() if result.outcome == "PASS"}
+    others = {result.reason for result in results.values() if result.outcome != "PASS"}
+    assert passed <= set(ran)
+    assert others <= {"agent_restarted"}
