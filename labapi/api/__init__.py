@@ -1,0 +1,1 @@
+"""The HTTP API: a WSGI application that Paste assembles."""

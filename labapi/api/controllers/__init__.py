@@ -1,0 +1,1 @@
+"""What URLs answer with, one module for each noun."""

@@ -1,0 +1,35 @@
+"""``/services``: the programs of the lab, and whether they are up."""
+
+from __future__ import annotations
+
+import datetime
+
+import webob
+from oslo_config import cfg
+
+from labapi.api.policy import Policy
+from labapi.api.views import services as views
+from labapi.api.wsgi import Request, json_response
+from labapi.db import services
+from labapi.db.session import Database
+from labapi.servicegroup import driver
+
+
+class Services:
+    """The controller of services."""
+
+    def __init__(self, conf: cfg.ConfigOpts, database: Database, policy: Policy) -> None:
+        self._liveness = driver.load(conf)
+        self._database = database
+        self._policy = policy
+
+    def index(self, request: Request) -> webob.Response:
+        """List services, of one program or one host if so asked."""
+        query = request.query("binary", "host")
+        self._policy.check(request.context, "services:show")
+        found = self._database.read(
+            services.every, binary=query.get("binary"), host=query.get("host")
+        )
+        now = datetime.datetime.now(datetime.UTC)
+        shown = [views.service(row, now, self._liveness) for row in found]
+        return json_response({"services": shown})

@@ -1,0 +1,200 @@
+"""``/testcases``: one method on one host, once."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import uuid
+from typing import Any
+
+import webob
+from oslo_config import cfg
+
+from labapi.api import host_guard, idempotency, lookup, offers, pagination, schemas
+from labapi.api.controllers import outputs
+from labapi.api.hints import Hints
+from labapi.api.policy import Policy
+from labapi.api.schemas import testcases as bodies
+from labapi.api.views import testcases as views
+from labapi.api.waiters import Waiters
+from labapi.api.wsgi import Request, json_response
+from labapi.context import RequestContext
+from labapi.db import testcases
+from labapi.db.session import Database, Record
+from labapi.exceptions import Conflict, InvalidInput, NotFound
+
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
+
+FILTERS = ("state", "result", "host", "plugin", "method")
+
+
+class TestCases:
+    """The controller of test cases."""
+
+    __test__ = False  # pytest: this is not a test
+
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        database: Database,
+        policy: Policy,
+        hints: Hints,
+        waiters: Waiters,
+    ) -> None:
+        self._conf = conf
+        self._database = database
+        self._policy = policy
+        self._hints = hints
+        self._waiters = waiters
+
+    def create(self, request: Request) -> webob.Response:
+        """Accept a case: 202, or with ``?wait=SECONDS`` 200 once it is finished."""
+        wait = self._wait_of(request.query("wait"))
+        self._policy.check(request.context, "testcases:create")
+        body, digest = request.json_object(self._conf.api.max_json_depth), request.body_digest()
+        key = idempotency.key_of(request)
+        known = self._database.read(testcases.with_key, key) if key else None
+        if known is None:
+            case = self._row(request, body)
+            case |= {"idempotency": key, "body_digest": digest if key else None}
+            case_id = self._database.write(testcases.create, case)
+            self._hints.case_waits(case["host"])
+            if case_id != case["uuid"]:  # a request with the same key was faster
+                known = lookup.testcase(self._database, case_id)
+        else:
+            case_id = known.uuid
+        if known is not None:
+            idempotency.check_same(known.body_digest, digest)
+        if wait:
+            self._waiters.wait_for(case_id, wait, lambda: self._is_finished(case_id))
+        return self._accepted(request, case_id, waited=wait > 0)
+
+    def index(self, request: Request) -> webob.Response:
+        """List cases, newest first."""
+        query = request.query("limit", "marker", "since", *FILTERS)
+        context = request.context
+        everything = self._policy.allows(context, "testcases:show_all_projects")
+        own = {"project_id": context.project_id}
+        if not everything:
+            self._policy.check(context, "testcases:show", context.project_id)
+        limit = pagination.limit_of(query, self._conf.api.max_limit)
+        rows = self._database.read(
+            testcases.page,
+            _filters(query) | ({} if everything else own),
+            since=_since(query.get("since")),
+            before=self._before(context, query.get("marker")),
+            limit=limit + 1,
+        )
+        shown = rows[:limit]
+        response = json_response({"testcases": [views.summary(case) for case in shown]})
+        if len(rows) > limit:
+            pagination.link_next(response, request, shown[-1].uuid)
+        return response
+
+    def show(self, request: Request, testcase_id: str) -> webob.Response:
+        """Show one case with the beginning of its output."""
+        request.query()
+        return json_response(self._whole(self._visible(request.context, testcase_id)))
+
+    def cancel(self, request: Request, testcase_id: str) -> webob.Response:
+        """Cancel a case that is not finished: 202, and its state says how far that is."""
+        request.query()
+        case = self._visible(request.context, testcase_id)
+        self._policy.check(request.context, "testcases:cancel", case.project_id)
+        now = datetime.datetime.now(datetime.UTC)
+        state = self._database.write(testcases.request_cancel, case.uuid, now)
+        if state == testcases.FINISHED:
+            raise Conflict(f"case {case.uuid} is finished already")
+        if state != testcases.QUEUED:
+            self._hints.cancel_wanted(case.uuid)
+        return json_response(self._whole(lookup.testcase(self._database, testcase_id)), 202)
+
+    def _accepted(self, request: Request, case_id: str, *, waited: bool) -> webob.Response:
+        case = lookup.testcase(self._database, case_id)
+        # Who does not wait gets 202 always, also for a case that was faster than this answer.
+        finished = waited and case.state == testcases.FINISHED
+        response = json_response(self._whole(case), 200 if finished else 202)
+        response.headers["Location"] = f"{request.path_url.rstrip('/')}/{case_id}"
+        return response
+
+    def _row(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+        schemas.check(bodies.CREATE, body)
+        parameters = body.get("parameters", {})
+        host = lookup.host_named(self._database, request.environ, body["host"])
+        host_guard.check(request.environ, host)
+        offers.check(host, body["plugin"], body["method"], parameters)
+        limits = self._conf.conductor
+        timeout = body.get("timeout", limits.default_timeout)
+        if timeout > limits.max_timeout:
+            raise InvalidInput(f"timeout: the longest allowed is {limits.max_timeout:g} seconds")
+        context = request.context
+        return {
+            "uuid": str(uuid.uuid4()),
+            "project_id": context.project_id,
+            "user_id": context.user_id,
+            "request_id": context.request_id,
+            "plugin": body["plugin"],
+            "method": body["method"],
+            "host": host.host,
+            "parameters": parameters,
+            "timeout": timeout,
+            "queue_rank": -body.get("priority", 0),
+            "rerun_on_loss": body.get("rerun_on_loss", False),
+            "state": testcases.QUEUED,
+            "created_at": datetime.datetime.now(datetime.UTC),
+            "output_size": 0,
+        }
+
+    def _is_finished(self, case_id: str) -> bool:
+        return bool(lookup.testcase(self._database, case_id).state == testcases.FINISHED)
+
+    def _whole(self, case: Record) -> dict[str, Any]:
+        inline = self._conf.api.inline_output
+        output = b"".join(outputs.text(self._database, case, 0, inline))
+        return views.whole(case, output[:inline], truncated=len(output) > inline)
+
+    def _visible(self, context: RequestContext, testcase_id: str) -> Record:
+        return lookup.visible_testcase(self._database, self._policy, context, testcase_id)
+
+    def _before(self, context: RequestContext, marker: str | None) -> int | None:
+        if marker is None:
+            return None
+        try:
+            return int(self._visible(context, marker).id)
+        except NotFound as error:
+            raise InvalidInput(f"marker: {error}") from None
+
+    def _wait_of(self, query: dict[str, str]) -> float:
+        text = query.get("wait", "0")
+        seconds = float(text) if _SECONDS.fullmatch(text) else -1.0
+        longest = self._conf.api.max_wait
+        if not 0 <= seconds <= longest:
+            raise InvalidInput(
+                f"wait: {text[:64]!r} is not a number of seconds from 0 to {longest}"
+            )
+        return seconds
+
+
+def _filters(query: dict[str, str]) -> dict[str, str]:
+    for name, known in (("state", testcases.STATES), ("result", testcases.RESULTS)):
+        if name in query and query[name] not in known:
+            raise InvalidInput(f"{name}: {query[name][:64]!r} is none of {', '.join(known)}")
+    return {name: query[name] for name in FILTERS if name in query}
+
+
+def _since(text: str | None) -> datetime.datetime | None:
+    if text is None:
+        return None
+    try:
+        # A plus sign that was not percent-encoded arrives as a blank.
+        moment = datetime.datetime.fromisoformat(text.replace(" ", "+"))
+        # The first and the last day that there is may lie in no year once they are UTC.
+        return (
+            moment.astimezone(datetime.UTC)
+            if moment.tzinfo
+            else moment.replace(tzinfo=datetime.UTC)
+        )
+    except (ValueError, OverflowError):
+        raise InvalidInput(
+            f"since: {text[:64]!r} is not a time such as 2026-11-21T08:00:00Z (ISO 8601)"
+        ) from None

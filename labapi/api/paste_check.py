@@ -1,0 +1,73 @@
+"""Whether a Paste file can work, and what it comes to: for the API's start and for operators."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from labapi.api import paste_options, paste_order
+from labapi.api.paste_file import Finding
+from labapi.api.paste_parts import Assembly, Part
+from labapi.api.paste_tree import Reader
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found out about a file.
+
+    :ivar assembly: None if not even its shape can be told
+    :ivar findings: in the order in which Paste would meet them, each once
+    """
+
+    assembly: Assembly | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """What keeps the API from starting."""
+        return tuple(finding for finding in self.findings if finding.fatal)
+
+    @property
+    def warnings(self) -> tuple[Finding, ...]:
+        """What may be meant."""
+        return tuple(finding for finding in self.findings if not finding.fatal)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One option of one part of a pipeline; the first of a part says what it is."""
+
+    url: str
+    part: Part
+    option: paste_options.Shown
+
+
+def examine(path: str, given: Mapping[str, str]) -> Report:
+    """Read a file and look for everything that is wrong with it, without building anything.
+
+    :param given: what the program adds to ``[DEFAULT]``
+    """
+    reader = Reader(given)
+    assembly = reader.read(path)
+    findings = list(reader.findings)
+    if assembly is not None:
+        for part in _parts(assembly):
+            findings += paste_options.check(part)
+        for chain in assembly.chains():
+            findings += paste_order.check(chain)
+    return Report(assembly, tuple(dict.fromkeys(findings)))
+
+
+def lines(assembly: Assembly, url: str = "/") -> Iterator[Line]:
+    """Return what a file comes to, in the order in which a request passes it."""
+    for part in (*assembly.filters, assembly.end):
+        yield from (Line(url, part, option) for option in paste_options.effective(part))
+    for prefix, mount in assembly.mounts.items():
+        yield from lines(mount, url.rstrip("/") + prefix)
+
+
+def _parts(assembly: Assembly) -> Iterator[Part]:
+    yield from assembly.filters
+    yield assembly.end
+    for mount in assembly.mounts.values():
+        yield from _parts(mount)

@@ -1,0 +1,69 @@
+"""What an application of ours says of itself to who looks at the pipeline before it is built.
+
+Filters say the same of themselves by attributes of their factories; labapi-middleware describes
+them in its README. Here are those of labapi's own applications.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+# What filters give and need, in the words of labapi-middleware.
+IDENTITY = "identity"
+CONTEXT = "context"
+CLIENT = "client"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Something that a filter to the left has to give.
+
+    :param what: :data:`IDENTITY`, :data:`CONTEXT` or :data:`CLIENT`
+    :param option: the option that makes it needed
+    :param required: false where it has to be to the left only if it is there at all
+    """
+
+    what: str
+    option: str = ""
+    required: bool = True
+
+
+class OptionError(ValueError):
+    """An option of an application that is unknown or has a value that cannot be used.
+
+    :ivar option: the option's name
+    :ivar problem: what is wrong and what was expected
+    """
+
+    def __init__(self, name: str, option: str, problem: str) -> None:
+        super().__init__(f"app {name}: option '{option}': {problem}")
+        self.option = option
+        self.problem = problem
+
+
+def described(check: Callable[..., None], *needs: Need) -> Callable[[F], F]:
+    """Return a decorator of a factory.
+
+    :param check: takes the global and the section's options; raises :class:`OptionError`
+    """
+
+    def describe(factory: F) -> F:
+        told = {"check": check, "options": (), "needs": lambda *_, **__: needs}
+        vars(factory).update(told)
+        return factory
+
+    return describe
+
+
+def no_options(name: str) -> Callable[..., None]:
+    """Return a check that refuses every option."""
+
+    def check(global_conf: Mapping[str, str], **local_conf: str) -> None:
+        for option in local_conf:
+            raise OptionError(name, option, "there is no such option; this application has none")
+
+    return check

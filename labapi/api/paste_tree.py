@@ -1,0 +1,279 @@
+"""From the sections of a Paste file to what they assemble, without building any of it.
+
+This follows ``paste.deploy.loadwsgi`` section by section; where that raises, it takes down a
+finding and goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from labapi.api.paste_factory import (
+    APP,
+    FILTER,
+    PROTOCOLS,
+    NotLoadable,
+    find,
+    is_factory,
+)
+from labapi.api.paste_file import (
+    Finding,
+    PasteFile,
+    Place,
+    Unreadable,
+    Value,
+    has_scheme,
+    is_config,
+    nearest,
+    relative_to,
+)
+from labapi.api.paste_parts import Assembly, Part
+
+_PREFIXES = {
+    APP: ("app", "application", "composite", "composit", "pipeline", "filter-app"),
+    FILTER: ("filter",),
+}
+
+
+@dataclass(slots=True)
+class _Section:
+    """A section that is being read: how it is called, by whom, and its options."""
+
+    file: PasteFile
+    title: str
+    name: str
+    named: Place
+    local: dict[str, Value]
+    given: dict[str, Value]
+
+    def place(self, option: str = "") -> Place:
+        return self.file.place(self.title, option)
+
+
+class Reader:
+    """Reads files into assemblies; what is wrong with them gathers in ``findings``.
+
+    :param given: what the program adds to ``[DEFAULT]``
+    """
+
+    def __init__(self, given: Mapping[str, str]) -> None:
+        self.findings: list[Finding] = []
+        self._given = given
+        self._files: dict[str, PasteFile] = {}
+        self._entered: list[Place] = []
+
+    def read(self, path: str, name: str = "main") -> Assembly | None:
+        """Return what a file assembles, None if that cannot be told."""
+        file = self._file(path)
+        return self._app(file, name, {}, Place(path)) if file else None
+
+    def _file(self, path: str) -> PasteFile | None:
+        if path not in self._files:
+            try:
+                self._files[path] = PasteFile(path, self._given)
+            except Unreadable as error:
+                self.findings.append(error.finding)
+                return None
+        return self._files[path]
+
+    def _found(self, place: Place, problem: str) -> None:
+        self.findings.append(Finding(place, problem))
+
+    # Applications
+
+    def _app(
+        self, file: PasteFile, name: str, inherited: Mapping[str, Value], named: Place
+    ) -> Assembly | None:
+        if is_config(name):
+            other, main = self._other_file(file, name)
+            return self._app(other, main, inherited, named) if other else None
+        if has_scheme(name):
+            local = {"use": Value(name, named)}
+            return Assembly(named, [], self._part(APP, name, named, named, local, inherited))
+        with self._section(file, APP, name, inherited, named) as section:
+            if section is None:
+                return None
+            outer = self._filter_with(section)
+            prefix = section.title.partition(":")[0]
+            if prefix == "pipeline":
+                found = self._pipeline(section)
+            elif prefix == "filter-app":
+                found = self._filter_app(section)
+            else:
+                found = self._one_app(section)
+            if found is not None:
+                found.filters[:0] = outer
+            return found
+
+    def _one_app(self, section: _Section) -> Assembly | None:
+        file, local, given = section.file, section.local, section.given
+        if "use" in local and not is_factory(local["use"].text):
+            use = local.pop("use")
+            found = self._app(file, use.text, given, use.place)
+            if found is not None:
+                found.end.local.update(local)
+                found.end.given.update(given)
+            return found
+        part = self._part(APP, section.name, section.named, section.place(), local, given)
+        mounts = {}
+        if part.factory is not None and part.factory.is_composite:
+            for prefix, value in part.local.items():
+                if prefix.startswith("/"):
+                    mount = self._app(file, value.text, given, value.place)
+                    if mount is not None:
+                        mounts[prefix] = mount
+        return Assembly(section.place(), [], part, mounts)
+
+    def _pipeline(self, section: _Section) -> Assembly | None:
+        place = section.place("pipeline")
+        value = section.local.pop("pipeline", None)
+        for option in section.local.values():
+            self._found(option.place, "a pipeline has no other option than 'pipeline'")
+        names = self._names(value.text, place) if value else []
+        if not names:
+            self._found(place, "expected the names of filters and, last, of an application")
+            return None
+        filters = [
+            part
+            for name in names[:-1]
+            for part in self._filter(section.file, name, section.given, place)
+        ]
+        last = self._app(section.file, names[-1], section.given, place)
+        if last is None:
+            last = Assembly(place, [], Part(APP, names[-1], place, place, None))
+        return Assembly(section.place(), [*filters, *last.filters], last.end, last.mounts)
+
+    def _names(self, text: str, place: Place) -> list[str]:
+        names: list[str] = []
+        for line in text.splitlines():
+            words = line.split()
+            comment = next((i for i, word in enumerate(words) if word[0] in "#;"), len(words))
+            if comment < len(words):
+                self._found(place, f"the comment '{' '.join(words[comment:])}' needs its own line")
+            names += words[:comment]
+        return names
+
+    def _filter_app(self, section: _Section) -> Assembly | None:
+        follows = section.local.pop("next", None)
+        if follows is None:
+            self._found(section.place("next"), "expected the application behind this filter")
+            return None
+        filters = self._one_filter(section)
+        found = self._app(section.file, follows.text, section.given, follows.place)
+        if found is not None:
+            found.filters[:0] = filters
+        return found
+
+    # Filters
+
+    def _filter(
+        self, file: PasteFile, name: str, inherited: Mapping[str, Value], named: Place
+    ) -> list[Part]:
+        """Return a filter, behind those that it is filtered with; one that is missing counts."""
+        if is_config(name):
+            other, section = self._other_file(file, name)
+            return self._filter(other, section, inherited, named) if other else []
+        if has_scheme(name):
+            local = {"use": Value(name, named)}
+            return [self._part(FILTER, name, named, named, local, inherited)]
+        with self._section(file, FILTER, name, inherited, named) as found:
+            if found is None:
+                return [Part(FILTER, name, named, named, None)]
+            outer = self._filter_with(found)
+            return [*outer, *self._one_filter(found)]
+
+    def _one_filter(self, section: _Section) -> list[Part]:
+        local, given = section.local, section.given
+        if "use" not in local or is_factory(local["use"].text):
+            place = section.place()
+            return [self._part(FILTER, section.name, section.named, place, local, given)]
+        use = local.pop("use")
+        parts = self._filter(section.file, use.text, given, use.place)
+        if parts:
+            last = parts[-1]
+            last.name, last.named, last.place = section.name, section.named, section.place()
+            last.local.update(local)
+            last.given.update(given)
+        return parts
+
+    def _filter_with(self, section: _Section) -> list[Part]:
+        section.local.pop("require", None)
+        outer = section.local.pop("filter-with", None)
+        return self._filter(section.file, outer.text, section.given, outer.place) if outer else []
+
+    # Both
+
+    def _part(
+        self,
+        kind: str,
+        name: str,
+        named: Place,
+        place: Place,
+        local: dict[str, Value],
+        given: Mapping[str, Value],
+    ) -> Part:
+        """Find the factory that a section names, and leave the section's other options."""
+        part = Part(kind, name, named, place, None, local, dict(given))
+        for option in ("use", *PROTOCOLS[kind]):
+            if option not in local:
+                continue
+            value = local.pop(option)
+            try:
+                part.factory = find(kind, option, value.text, place.section)
+            except NotLoadable as error:
+                self._found(value.place, str(error))
+            return part
+        missing = Place(place.file, place.section, "use")
+        self._found(missing, "expected what to use, such as egg:labapi-middleware#proxy")
+        return part
+
+    def _other_file(self, file: PasteFile, uri: str) -> tuple[PasteFile | None, str]:
+        path, _, name = uri.partition(":")[2].partition("#")
+        return self._file(relative_to(file.path, unquote(path))), name or "main"
+
+    @contextlib.contextmanager
+    def _section(
+        self, file: PasteFile, kind: str, name: str, inherited: Mapping[str, Value], named: Place
+    ) -> Iterator[_Section | None]:
+        """Open the section of a name; None if there is none, or if it leads to itself."""
+        title = self._title(file, kind, name, named)
+        place = file.place(title or "")
+        if title is None:
+            yield None
+        elif place in self._entered:
+            self._found(named, f"[{title}] leads back to itself")
+            yield None
+        else:
+            self._entered.append(place)
+            options = file.options(title, inherited, self.findings)
+            yield _Section(file, title, name, named, *options)
+            self._entered.pop()
+
+    def _title(self, file: PasteFile, kind: str, name: str, named: Place) -> str | None:
+        sections = _called(file, kind)
+        found = [section for section, called in sections if called == name]
+        if len(found) == 1:
+            return found[0]
+        other = FILTER if kind == APP else APP
+        if found:
+            several = ", ".join(f"[{section}]" for section in found)
+            problem = f"'{name}' may be any of {several}"
+        elif any(called == name for _, called in _called(file, other)):
+            if kind == FILTER:
+                problem = f"'{name}' is an application, which can only stand last"
+            else:
+                problem = f"'{name}' is a filter, and here, last, belongs an application"
+        else:
+            guess = nearest(name, (called for _, called in sections))
+            problem = f"there is no section [{kind}:{name}]{guess}"
+        self._found(named, problem)
+        return None
+
+
+def _called(file: PasteFile, kind: str) -> list[tuple[str, str]]:
+    """Return the sections of a kind, with their names."""
+    split = [(section, *section.partition(":")[::2]) for section in file.sections]
+    return [(section, name.strip()) for section, word, name in split if word in _PREFIXES[kind]]

@@ -1,0 +1,89 @@
+"""Building the API from ``api-paste.ini``."""
+
+from __future__ import annotations
+
+import configparser
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from oslo_config import cfg
+from oslo_log import log
+from paste import deploy
+
+from labapi.api import paste_check
+from labapi.api.app import Backend, backend
+from labapi.api.paste_check import Report
+from labapi.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+
+LOG = log.getLogger(__name__)
+
+
+def find(conf: cfg.ConfigOpts) -> Path:
+    """Return the path of the Paste file that ``[api] paste_config`` names.
+
+    :raises ConfigError: there is no such file
+    """
+    name = Path(conf.api.paste_config)
+    tried = [name.absolute()] if name.is_absolute() else list(_places(conf, name))
+    for path in tried:
+        if path.is_file():
+            return path
+    places = ", ".join(str(path) for path in tried)
+    raise ConfigError(f"[api] paste_config = {name}: there is no such file; looked for {places}")
+
+
+def examine(conf: cfg.ConfigOpts, path: Path) -> Report:
+    """Look for everything that is wrong with a Paste file, without building anything."""
+    return paste_check.examine(str(path), _given(conf))
+
+
+def require_sound(conf: cfg.ConfigOpts, path: Path) -> None:
+    """Return if a Paste file can work.
+
+    :raises ConfigError: it cannot; the text has a line for everything that is wrong
+    """
+    report = examine(conf, path)
+    for finding in report.warnings:
+        LOG.warning("%s", finding)
+    if report.errors:
+        raise ConfigError("\n".join(str(finding) for finding in report.errors))
+
+
+def load(conf: cfg.ConfigOpts, behind: Backend, path: Path | None = None) -> WSGIApplication:
+    """Build the pipeline.
+
+    :param behind: what the application at its end works with
+    :param path: of the Paste file; the default is the one that :func:`find` finds
+    :raises ConfigError: the file cannot work; the text says where and why
+    """
+    path = path or find(conf)
+    require_sound(conf, path)
+    try:
+        with backend(behind):
+            app: WSGIApplication = deploy.loadapp(
+                f"config:{path}", name="main", global_conf=_given(conf)
+            )
+    except (ValueError, LookupError, ImportError, TypeError, configparser.Error) as error:
+        # Paste has no error class of its own: these are what it and the factories raise.
+        raise ConfigError(f"{path}: {error}") from error
+    return app
+
+
+def _given(conf: cfg.ConfigOpts) -> dict[str, str]:
+    """Return what every filter can know of the server."""
+    host = f"[{conf.api.host}]" if ":" in conf.api.host else conf.api.host
+    return {"listen": f"{host}:{conf.api.port}"}
+
+
+def _places(conf: cfg.ConfigOpts, name: Path) -> Iterable[Path]:
+    for file in reversed(conf.config_file or []):
+        yield Path(file).absolute().parent / name
+    yield Path("/etc/labapi") / name
+    yield Path(sys.prefix) / "etc" / "labapi" / name
+    yield Path(__file__).parents[2] / "etc" / name

@@ -1,0 +1,62 @@
+"""Noting in the database that this API is up, for the list of services."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import threading
+
+from oslo_config import cfg
+from oslo_log import log
+
+from labapi.db import hosts
+from labapi.db.session import Database
+from labapi.exceptions import Unavailable
+
+LOG = log.getLogger(__name__)
+
+BINARY = "labapi-api"
+
+
+class Presence:
+    """Writes a row of ``services`` every ``[api] heartbeat_interval`` seconds.
+
+    The processes of one machine share the row: it is as fresh as the last of them, and one that
+    stops while others go on is put right by their next note.
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts, database: Database) -> None:
+        self._machine: str = conf.api.machine
+        self._interval: float = conf.api.heartbeat_interval
+        self._database = database
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and note that this API has stopped."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(5)
+            with contextlib.suppress(Unavailable):  # then it is seen by its silence
+                self._note(stopped=True)
+
+    def _run(self) -> None:
+        away = False
+        while not self._stopping.is_set():
+            try:
+                self._note()
+            except Unavailable as error:
+                if not away:
+                    LOG.warning("the list of services does not know of this API: %s", error)
+                away = True
+            else:
+                away = False
+            self._stopping.wait(self._interval)
+
+    def _note(self, *, stopped: bool = False) -> None:
+        now = datetime.datetime.now(datetime.UTC)
+        self._database.write(hosts.beat, BINARY, {self._machine: None}, now, stopped=stopped)

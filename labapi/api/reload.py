@@ -1,0 +1,83 @@
+"""The API's application as something that can be replaced while it serves."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from oslo_config import cfg
+from oslo_log import log
+
+from labapi.api import pipeline
+from labapi.api.app import Backend
+from labapi.api.policy import Policy
+from labapi.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+LOG = log.getLogger(__name__)
+
+
+class Reloadable:
+    """A WSGI application that hands each request to the newest pipeline.
+
+    A request that is under way ends on the pipeline on which it began. When the last one has, that
+    pipeline and what its filters hold open (sockets, files) go away with it.
+
+    :param conf: says where the policy file is; it is not read again itself
+    :param behind: what the application works with; it stays
+    :param path: of the Paste file. Were it looked for each time, one that is moved away would
+        bring in the shipped one, and with it another authentication
+    :raises ConfigError: the pipeline cannot be built
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts, behind: Backend, path: Path) -> None:
+        self._conf = conf
+        self._behind = behind
+        self._path = path
+        self._app = pipeline.load(conf, behind, path)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request."""
+        return self._app(environ, start_response)
+
+    def reload(self) -> bool:
+        """Build the pipeline from the files as they are now; keep the old one if that fails.
+
+        What is wrong goes to the log.
+
+        :returns: whether the pipeline is a new one
+        """
+        try:
+            behind = dataclasses.replace(self._behind, policy=Policy(self._conf))
+            self._app = pipeline.load(self._conf, behind, self._path)
+        except ConfigError as error:
+            _refused(error)
+            return False
+        except Exception:  # a filter of somebody else may raise anything
+            LOG.exception("the pipeline cannot be built; the old one stays")
+            return False
+        gc.collect()  # filters and what they wrap may form circles
+        LOG.info("a new pipeline serves")
+        return True
+
+
+def worth_it(conf: cfg.ConfigOpts, path: Path) -> bool:
+    """Say whether a reload can work, from the files alone; what is wrong goes to the log."""
+    try:
+        pipeline.require_sound(conf, path)
+        Policy(conf)
+    except ConfigError as error:
+        _refused(error)
+        return False
+    return True
+
+
+def _refused(error: ConfigError) -> None:
+    for line in str(error).splitlines():
+        LOG.error("%s", line)
+    LOG.error("the old pipeline stays")

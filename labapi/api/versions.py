@@ -1,0 +1,47 @@
+"""What versions of the API there are: the document at ``/``, mounted beside the API itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import webob
+
+from labapi.api.paste_contract import described, no_options
+from labapi.api.router import Router
+from labapi.api.routes import Route
+from labapi.api.wsgi import Request, json_response
+
+VERSION = "v2.1"
+
+
+def _document(request: Request) -> dict[str, Any]:
+    return {
+        "id": VERSION,
+        "status": "CURRENT",
+        "links": [{"rel": "self", "href": f"{request.host_url}/{VERSION}/"}],
+    }
+
+
+class Versions:
+    """The controller of version documents."""
+
+    def index(self, request: Request) -> webob.Response:
+        """List the versions."""
+        request.query()
+        return json_response({"versions": [_document(request)]})
+
+    def show(self, request: Request) -> webob.Response:
+        """Describe the version of the API that this URL belongs to."""
+        request.query()
+        return json_response({"version": _document(request)})
+
+
+_check = no_options("versions")
+
+
+@described(_check)
+def app_factory(global_conf: Mapping[str, str], **local_conf: str) -> Router:
+    """Return the application of ``/``; it takes no options."""
+    _check(global_conf, **local_conf)
+    return Router([Route("/", {"GET": ("versions", "index")})], {"versions": Versions()})

@@ -1,0 +1,39 @@
+"""How hosts look from outside."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+from labapi.db.session import Record
+from labapi.servicegroup.driver import Liveness
+
+
+def brief(host: Record) -> dict[str, Any]:
+    """Return ``id`` and ``host``."""
+    return {"id": host.id, "host": host.host}
+
+
+def detail(host: Record, now: datetime.datetime, liveness: Liveness) -> dict[str, Any]:
+    """Return all that is known of a host but its UUID.
+
+    :param now: the time that tells whether it is up
+    """
+    up = liveness.is_up(host, now)
+    return {
+        "id": host.id,
+        "host": host.host,
+        "address": host.address,
+        "compute_node_type": ",".join(host.plugins),
+        "compute_node_method": {
+            plugin: {name: method["description"] for name, method in methods.items()}
+            for plugin, methods in host.plugins.items()
+        },
+        "state": "up" if up else "down",
+        "status": "disabled" if host.disabled else "enabled",
+        "claimed": host.claimed_by is not None,
+        "metadata": host.meta,
+        "last_seen": host.last_seen_at,
+        "slots": host.slots,
+        "release": host.release,
+    }

@@ -1,0 +1,101 @@
+"""Requests that wait until a case is finished."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from kombu import Queue
+
+from labapi.rpc.messages import AnyMessage, CaseChanged
+from labapi.rpc.server import BatchConsumer
+from labapi.rpc.transport import EVENTS, Transport
+
+# Seconds after which a waiter looks into the database though no event came: the first look is soon,
+# in case the event was lost on the way.
+LOOKS = (1.0, 2.0, 5.0)
+
+
+class Waiters:
+    """Wakes requests when the event of their case comes.
+
+    :ivar ending: this process stops, and whoever waits should go
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self.ending = False
+        self._lock = threading.Lock()
+        self._waiting: dict[str, set[threading.Event]] = defaultdict(set)
+        name = f"labapi.api.{uuid.uuid4()}"
+        # The queue is this process's own and goes with its connection.
+        events = Queue(
+            name, EVENTS, routing_key="testcase.finished", exclusive=True, auto_delete=True
+        )
+        self._consumer = BatchConsumer(
+            transport, [events], self._wake, name="waiters", acknowledge=False
+        )
+
+    def start(self) -> None:
+        """Start to listen."""
+        self._consumer.start()
+
+    def let_go(self) -> None:
+        """Let nobody wait any longer: this process stops."""
+        with self._lock:
+            self.ending = True
+            for events in self._waiting.values():
+                for event in events:
+                    event.set()
+
+    def stop(self) -> None:
+        """Stop to listen."""
+        self._consumer.stop()
+
+    def wait_for(self, case: str, seconds: float, finished: Callable[[], bool]) -> bool:
+        """Block until a case is finished, at most ``seconds``.
+
+        :param finished: asks the database
+        :returns: whether it is finished, or the process stops
+        """
+        deadline = time.monotonic() + seconds
+        with self._listening(case) as event:
+            looks = iter(LOOKS)
+            pause = LOOKS[-1]
+            while True:
+                pause = next(looks, pause)
+                remaining = deadline - time.monotonic()
+                if event.wait(max(0.0, min(pause, remaining))) or finished():
+                    return True
+                if remaining <= pause:
+                    return False
+
+    def wait(self, case: str, seconds: float) -> bool:
+        """Block for ``seconds`` or until a case ends; return whether its end was announced."""
+        with self._listening(case) as event:
+            return event.wait(seconds)
+
+    @contextmanager
+    def _listening(self, case: str) -> Iterator[threading.Event]:
+        event = threading.Event()
+        with self._lock:
+            self._waiting[case].add(event)
+            if self.ending:
+                event.set()
+        try:
+            yield event
+        finally:
+            with self._lock:
+                self._waiting[case].discard(event)
+                if not self._waiting[case]:
+                    del self._waiting[case]
+
+    def _wake(self, messages: list[AnyMessage]) -> None:
+        with self._lock:
+            for message in messages:
+                if isinstance(message, CaseChanged):
+                    for event in self._waiting.get(message.case, ()):
+                        event.set()
