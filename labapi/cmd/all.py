@@ -1,0 +1,116 @@
+"""``labapi-all``: the whole lab in one process, on embedded defaults."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any, NoReturn
+
+from cheroot import wsgi
+from oslo_config import cfg
+from oslo_log import log
+
+from labapi.agent.manager import Agent
+from labapi.api import pipeline
+from labapi.api.app import Backend
+from labapi.api.reload import Reloadable
+from labapi.cmd import program
+from labapi.conductor.manager import Conductor
+from labapi.db import migration
+from labapi.db.session import Database
+from labapi.rpc.transport import Transport
+
+LOG = log.getLogger(__name__)
+
+MAX_HEADERS = 64 * 1024  # bytes of a request's headers and first line
+
+WELCOME = """\
+labapi listens on {url}
+
+    curl -s {url}/v2.1/slaves/detail | python3 -m json.tool
+    curl -s '{url}/v2.1/testcases?wait=30' -H 'Content-Type: application/json' \\
+      -d '{{"plugin": "linux_system", "host": "{host}", "method": "run_shell",
+           "parameters": {{"command": "uname", "args": "-a"}}}}' | python3 -m json.tool
+
+State is kept in {state}. Ctrl-C stops it.
+"""
+
+
+def main() -> NoReturn:
+    """Run the program."""
+    program.run("labapi-all", "API, conductor and one agent in one process.", _serve)
+
+
+def _serve(conf: cfg.ConfigOpts) -> None:
+    stop = program.stop_requested()
+    state = program.make_state_folder(conf)
+    transport = Transport(conf)
+    database = Database(conf)
+    server = _bind(conf)
+    try:
+        migration.upgrade(database)
+        behind = Backend.of(conf, transport, database)
+        app = Reloadable(conf, behind, pipeline.find(conf))
+        server.wsgi_app = app
+        conductor = Conductor(conf, transport, database)
+        agent = Agent(conf, transport)
+        behind.start()
+        conductor.start()
+        agent.start()
+        program.reload_requested(app.reload, stop)
+        thread = threading.Thread(target=server.serve, name="http", daemon=True)
+        thread.start()
+        url = f"http://{server.bind_addr[0]}:{server.bind_addr[1]}"
+        sys.stdout.write(WELCOME.format(url=url, host=conf.agent.host, state=state))
+        sys.stdout.flush()
+        stop.wait()
+        # cheroot waits for every request under way, however long it takes.
+        behind.waiters.let_go()
+    finally:
+        server.stop()
+    agent.stop()
+    conductor.stop()
+    behind.stop()
+
+
+class _Server(wsgi.Server):
+    """cheroot's server, with what it has to say in the log."""
+
+    refused: OSError | None = None
+
+    def bind(self, *args: Any, **kwargs: Any) -> Any:
+        """Bind, and keep the system's own word on why not: cheroot wraps it."""
+        try:
+            return super().bind(*args, **kwargs)
+        except OSError as error:
+            self.refused = error
+            raise
+
+    def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
+        """Log a message of the server."""
+        LOG.log(level, "%s", msg, exc_info=traceback)
+
+
+def _bind(conf: cfg.ConfigOpts) -> _Server:
+    """Return the HTTP server, bound but not serving yet.
+
+    eventlet is the choice of ``labapi-api`` alone; here, beside an agent, threads serve.
+    """
+    options = conf.api
+    server = _Server(
+        (options.host, options.port),
+        None,
+        numthreads=options.threads,
+        timeout=options.keepalive,
+        shutdown_timeout=options.stop_timeout,
+    )
+    # By itself it reads headers, and each chunk of a body, into memory however large they are. Up
+    # to the limit here a body is the sizelimit filter's to judge.
+    server.max_request_header_size = MAX_HEADERS
+    server.max_request_body_size = options.max_body
+    try:
+        server.prepare()
+    except OSError as error:
+        why = (server.refused or error).strerror or error
+        raise OSError(f"cannot listen on {options.host}:{options.port}: {why}") from error
+    return server

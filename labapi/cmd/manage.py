@@ -1,0 +1,123 @@
+"""``labapi-manage``: the operator's tool."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from cliff.app import App
+from cliff.command import Command
+from cliff.commandmanager import CommandManager
+from cliff.lister import Lister
+from oslo_config import cfg
+
+import labapi
+from labapi import config
+from labapi.db import migration
+from labapi.db.session import Database
+from labapi.exceptions import LabapiError
+
+
+class Manage(App):
+    """Looks after a labapi installation."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            description="Looks after a labapi installation.",
+            version=labapi.__version__,
+            command_manager=CommandManager("labapi.manage"),
+            deferred_help=True,
+        )
+        self.conf: cfg.ConfigOpts
+
+    def build_option_parser(self, *args: Any, **kwargs: Any) -> argparse.ArgumentParser:
+        """Add the options that say which installation is meant."""
+        parser: argparse.ArgumentParser = super().build_option_parser(*args, **kwargs)
+        parser.add_argument(
+            "--config-file", action="append", default=[], metavar="FILE", help="labapi.conf"
+        )
+        parser.add_argument(
+            "--state-path", metavar="FOLDER", help="folder of the embedded database"
+        )
+        return parser
+
+    def initialize_app(self, argv: list[str]) -> None:
+        """Read the configuration."""
+        args = [arg for file in self.options.config_file for arg in ("--config-file", file)]
+        if self.options.state_path:
+            args += ["--state-path", self.options.state_path]
+        self.conf = config.load(args, prog="labapi-manage", description="")
+
+    def run_subcommand(self, argv: list[str]) -> int:
+        """Run a command; what goes wrong as expected is one line and exit status 1."""
+        if self.options.debug:
+            return int(super().run_subcommand(argv) or 0)
+        try:
+            return int(super().run_subcommand(argv) or 0)
+        except (LabapiError, cfg.Error, OSError) as error:
+            self.stderr.write(f"labapi-manage: {error}\n")
+            return 1
+
+    def configure_logging(self) -> None:
+        """Keep what the libraries say in passing off the terminal."""
+        super().configure_logging()
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        logging.getLogger("oslo_policy").setLevel(logging.CRITICAL)
+        logging.getLogger("stevedore").setLevel(logging.ERROR)
+
+
+class Operator(Command):
+    """A command of this tool."""
+
+    app: Manage
+
+    @property
+    def conf(self) -> cfg.ConfigOpts:
+        """The configuration of the installation that is meant."""
+        return self.app.conf
+
+
+class DBUpgrade(Operator):
+    """Bring the database's schema to the newest revision, or to the one given."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take a revision."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument("revision", nargs="?", default="head")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Run the migrations that are missing."""
+        database = Database(self.conf)
+        before = migration.current(database)
+        migration.upgrade(database, parsed_args.revision)
+        after = migration.current(database)
+        shown = database.url.render_as_string(hide_password=True)
+        said = f"stays at {after}" if before == after else f"{before or 'empty'} -> {after}"
+        self.app.stdout.write(f"{shown}: {said}\n")
+
+
+class DBCurrent(Operator):
+    """Print the schema revision that the database has."""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Ask the database."""
+        self.app.stdout.write(f"{migration.current(Database(self.conf)) or 'empty'}\n")
+
+
+class DBHistory(Lister):
+    """List the schema's revisions, newest first."""
+
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[Sequence[str], Sequence[tuple[str, ...]]]:
+        """Ask the migrations."""
+        return ("Revision", "Title"), migration.history()
+
+
+def main() -> NoReturn:
+    """Run the program."""
+    sys.exit(Manage().run(sys.argv[1:]))

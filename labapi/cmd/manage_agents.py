@@ -1,0 +1,145 @@
+"""``labapi-manage agent …``: which machines may take part in the lab."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import secrets
+
+from sqlalchemy import Connection
+
+from labapi.cmd.manage import Operator
+from labapi.conductor.heartbeats import HOST_NAME
+from labapi.db import hosts, migration, testcases
+from labapi.db.session import Database
+from labapi.exceptions import BrokerUnavailable, NotFound
+from labapi.rpc import broker_user
+from labapi.rpc.transport import BROKER_ERRORS, Transport
+
+PASSWORD = 24  # random bytes
+
+
+class _OfHost(Operator):
+    """A command about one host."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take the host."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument("host", type=_host, help="name of the host: [agent] host there")
+        return parser
+
+
+class _OfUser(_OfHost):
+    """A command about the RabbitMQ user of one host."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take what becomes of the calls of rabbitmqctl."""
+        parser = super().get_parser(prog_name)
+        how = parser.add_mutually_exclusive_group()
+        how.add_argument(
+            "--apply", action="store_true", help="call rabbitmqctl, which must be on this machine"
+        )
+        how.add_argument(
+            "--print",
+            action="store_false",
+            dest="apply",
+            help="print the calls for the machine of the broker (default)",
+        )
+        return parser
+
+    def perform(self, steps: list[broker_user.Step], *, apply: bool) -> None:
+        """Run the steps or print them."""
+        if not apply:
+            self.app.stdout.write("Run on the machine of the message broker:\n\n")
+        for step in steps:
+            if apply:
+                step.run()
+            else:
+                self.app.stdout.write(f"    {step}\n")
+
+
+class AgentAdd(_OfUser):
+    """Make the queues of a host, and a RabbitMQ user that can use nothing else."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take a virtual host."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("--vhost", help="default: that of [messaging] transport_url")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Make them; print the line for the host's configuration."""
+        transport = Transport(self.conf)
+        transport.require_broker()
+        host = parsed_args.host
+        vhost = parsed_args.vhost or broker_user.vhost_of(transport.url)
+        password = secrets.token_urlsafe(PASSWORD)
+        try:
+            with transport.connect(heartbeat=False, vhost=vhost) as connection:
+                transport.declare(connection)
+                broker_user.declare_queues(connection, host)
+        except BROKER_ERRORS as error:
+            raise BrokerUnavailable(f"the queues cannot be made: {error}") from error
+        self.perform(broker_user.creation(host, vhost, password), apply=parsed_args.apply)
+        url = broker_user.url_for(transport.url, host, vhost, password)
+        self.app.stdout.write(
+            f"\nlabapi.conf of {host}; keep the file to the agent's user:\n"
+            f"    [messaging]\n    transport_url = {url}\n"
+            f"    [agent]\n    host = {host}\n"
+        )
+
+
+class AgentRemove(_OfUser):
+    """Remove a host's RabbitMQ user, and its queues with what is in them."""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Remove them; cases that wait for the host go on waiting in the database."""
+        transport = Transport(self.conf)
+        transport.require_broker()
+        self.perform(broker_user.removal(parsed_args.host), apply=parsed_args.apply)
+        try:
+            with transport.connect(heartbeat=False) as connection:
+                broker_user.delete_queues(connection, parsed_args.host)
+        except BROKER_ERRORS as error:
+            raise BrokerUnavailable(f"the queues cannot be deleted: {error}") from error
+
+
+class AgentAccept(_OfHost):
+    """Give a host to the agent that uses its name now, for example after an installation anew.
+
+    What the agent before it had been given and not finished ends as ERROR/agent_lost, or runs
+    again if it says rerun_on_loss: nobody will report it any more.
+    """
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Accept it, and settle what its predecessor leaves."""
+        database = Database(self.conf)
+        migration.require_current(database)
+        host = parsed_args.host
+        if not database.write(_accept, host, datetime.datetime.now(datetime.UTC)):
+            raise NotFound(f"no other agent claims host {host!r}")
+        self.app.stdout.write(f"{host} belongs to the agent that uses its name now\n")
+
+
+def _accept(connection: Connection, host: str, now: datetime.datetime) -> bool:
+    if not hosts.accept(connection, host):
+        return False
+    why = "the host was given to another agent while the case ran"
+    testcases.rerun(connection, testcases.active_on(connection, host), f"{why}; it runs again")
+    left = testcases.active_on(connection, host)
+    testcases.finish(
+        connection,
+        left,
+        now,
+        states=testcases.ACTIVE,
+        result="ERROR",
+        reason="agent_lost",
+        detail=why,
+    )
+    return True
+
+
+def _host(text: str) -> str:
+    if not HOST_NAME.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a host name")
+    return text

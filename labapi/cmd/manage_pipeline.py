@@ -1,0 +1,81 @@
+"""``labapi-manage pipeline``: what a Paste file comes to, and whether it can work."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+
+from cliff.lister import Lister
+
+from labapi.api import paste_check, pipeline
+from labapi.api.paste_check import Report
+from labapi.api.policy import Policy
+from labapi.cmd.manage import Operator
+from labapi.exceptions import ConfigError
+
+COLUMNS = ("URL", "Part", "Option", "Value", "From")
+
+
+class _OfFile(Operator):
+    """A command about a Paste file."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take a file other than the installation's."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--paste-config",
+            metavar="FILE",
+            type=Path,
+            help="the Paste file; the default is the one that labapi.conf names",
+        )
+        return parser
+
+    def examined(self, parsed_args: argparse.Namespace) -> tuple[Path, Report]:
+        """Look at the file."""
+        path = parsed_args.paste_config or pipeline.find(self.conf)
+        return path, pipeline.examine(self.conf, path)
+
+
+class PipelineShow(_OfFile, Lister):
+    """List every filter and application with the options that it runs with.
+
+    The rows are in the order in which a request passes them. From is the section that an option is
+    from; "set" after it marks what the section sets over [DEFAULT]. Secrets are not shown.
+    """
+
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[tuple[str, ...], Iterable[tuple[str, ...]]]:
+        """Assemble the file, and mention what is wrong with it."""
+        path, report = self.examined(parsed_args)
+        for finding in report.findings:
+            self.app.stderr.write(f"{finding}\n")
+        if report.assembly is None:
+            raise ConfigError(f"{path}: nothing can be assembled from this file")
+        return COLUMNS, (
+            (line.url, line.part.name, line.option.name, line.option.value, line.option.origin)
+            for line in paste_check.lines(report.assembly)
+        )
+
+
+class PipelineCheck(_OfFile):
+    """Say everything that is wrong with the Paste file and the policy file.
+
+    Each line is FILE: [SECTION]: OPTION: what is wrong and what was expected. The exit status is 1
+    if the API does not start like this; warnings alone do not keep it from starting.
+    """
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        """Look, and build nothing."""
+        path, report = self.examined(parsed_args)
+        said = [str(finding) for finding in report.findings]
+        failed = bool(report.errors)
+        try:
+            Policy(self.conf)
+        except ConfigError as error:
+            said.append(str(error))
+            failed = True
+        for line in said or [f"{path}: nothing is wrong with it"]:
+            self.app.stdout.write(f"{line}\n")
+        return int(failed)

@@ -1,0 +1,107 @@
+"""What all programs share: reading options, one-line errors, a clean stop."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+from oslo_config import cfg
+from oslo_log import log
+
+from labapi import config
+from labapi.exceptions import LabapiError
+
+LOG = log.getLogger(__name__)
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def run(
+    prog: str, description: str, body: Callable[[cfg.ConfigOpts], None], **defaults: Any
+) -> NoReturn:
+    """Read the options, run a program and exit.
+
+    :param body: the program; what it raises on purpose becomes one line and exit status 1
+    :param defaults: as for :func:`labapi.config.new`
+    """
+    with errors_in_one_line(prog):
+        conf = config.load(sys.argv[1:], prog=prog, description=description, **defaults)
+        log.setup(conf, "labapi")
+        body(conf)
+    sys.exit(0)
+
+
+@contextlib.contextmanager
+def errors_in_one_line(prog: str) -> Iterator[None]:
+    """Turn expected errors into one line on standard error and exit status 1."""
+    try:
+        yield
+    except (LabapiError, cfg.Error, OSError) as error:
+        LOG.debug("%s stops", prog, exc_info=True)
+        sys.stderr.write(f"{prog}: {error}\n")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def stop_requested() -> threading.Event:
+    """Return an event that SIGTERM or SIGINT sets; a second SIGINT ends the program at once."""
+    event = threading.Event()
+
+    def stop(number: int, _frame: object) -> None:
+        if event.is_set() and number == signal.SIGINT:
+            os._exit(130)
+        event.set()
+
+    for number in STOP_SIGNALS:
+        signal.signal(number, stop)
+    return event
+
+
+def watch_terminal() -> Callable[[], bool]:
+    """Return what tells whether the terminal, at which the program was started, is gone.
+
+    SIGHUP asks a service to reload, and tells a program at a terminal that this one was closed.
+    """
+    had_one = os.isatty(0)
+    return lambda: had_one and not os.isatty(0)
+
+
+def reload_requested(reload: Callable[[], object], stop: threading.Event) -> None:
+    """Reload upon SIGHUP, in a thread of its own; set ``stop`` if the terminal was closed."""
+    requests: queue.SimpleQueue[None] = queue.SimpleQueue()  # put() may be interrupted by put()
+    terminal_gone = watch_terminal()
+
+    def wait() -> None:
+        while True:
+            requests.get()
+            if terminal_gone():
+                stop.set()
+                return
+            reload()
+
+    threading.Thread(target=wait, name="reload", daemon=True).start()
+    signal.signal(signal.SIGHUP, lambda *_: requests.put(None))
+
+
+def make_state_folder(conf: cfg.ConfigOpts) -> Path:
+    """Return the state folder, made if it is missing and readable for its owner only.
+
+    :raises OSError: it cannot be made or written
+    """
+    folder = Path(conf.state_path).absolute()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe = folder / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OSError(f"the state folder {folder} cannot be written: {error.strerror}") from error
+    return folder
