@@ -1,0 +1,113 @@
+"""Metadata that begin with ``allow`` guard a host, whichever way a request names it."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import webob
+
+from labapi.db import hosts
+from labapi.rpc.messages import Announce
+from tests.lab import ADDRESS, HOST, ROOT, Lab
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Return a lab whose only host lets nobody in but 192.0.2.1, this machine included."""
+    folder = tmp_path_factory.mktemp("guarded")
+    paste = folder / "api-paste.ini"
+    shipped = (ROOT / "etc" / "api-paste.ini").read_text()
+    section = "source = application\n"
+    assert section in shipped
+    paste.write_text(shipped.replace(section, f"{section}allow_own_addresses = false\n"))
+    lab = Lab(folder, api__paste_config=str(paste)).start()
+    assert ask(lab, "/slaves/1").status_code == 200
+    set_metadata(lab, {"allow-dev": "192.0.2.1"})
+    yield lab
+    lab.stop()
+
+
+def ask(lab: Lab, path: str, method: str = "GET", body: Any = None) -> webob.Response:
+    request = webob.Request.blank(f"/v2.1{path}", method=method, remote_addr="127.0.0.1")
+    if body is not None:
+        request.json = body
+        request.content_type = "application/json"
+    return request.get_response(lab.app)
+
+
+def set_metadata(lab: Lab, metadata: dict[str, str]) -> None:
+    response = ask(lab, "/slaves/1/metadata", "PUT", {"metadata": metadata})
+    assert response.status_code == 200, response.text
+
+
+def case(host: str) -> dict[str, Any]:
+    return {
+        "plugin": "linux_system",
+        "host": host,
+        "method": "run_shell",
+        "parameters": {"command": "true"},
+    }
+
+
+def test_it_cannot_be_read_by_number_or_uuid(guarded: Lab) -> None:
+    uuid = guarded.database.read(
+        lambda connection: connection.exec_driver_sql("SELECT uuid FROM hosts").scalar_one()
+    )
+    for path in ("/slaves/1", f"/slaves/{uuid}", "/slaves/1/metadata", "/slaves/1/metadata/rack"):
+        response = ask(guarded, path)
+        assert response.status_code == 403
+        assert response.json["forbidden"]["message"] == "IP Denied"
+
+
+def test_lists_leave_it_out(guarded: Lab) -> None:
+    assert ask(guarded, "/slaves").json == {}
+    assert ask(guarded, "/slaves/detail").json == {}
+
+
+@pytest.mark.parametrize("name", [HOST, ADDRESS])
+def test_nothing_runs_on_it(guarded: Lab, name: str) -> None:
+    assert ask(guarded, "/testcases", "POST", case(name)).status_code == 403
+    assert ask(guarded, "/testcases").json == {"testcases": []}
+
+
+def test_errors_do_not_tell_its_name(guarded: Lab) -> None:
+    message = ask(guarded, "/testcases", "POST", case("nowhere")).json["itemNotFound"]["message"]
+    assert HOST not in message
+
+
+def test_errors_about_a_shared_address_do_not_tell_it_either(guarded: Lab) -> None:
+    twin = Announce(host="twin", agent="a", address=ADDRESS, release="1", plugins={})
+    guarded.database.write(hosts.announce, [twin], datetime.datetime.now(datetime.UTC))
+    try:
+        response = ask(guarded, "/testcases", "POST", case(ADDRESS))
+        message = f"host: '{ADDRESS}' is the address of several hosts; there is: twin"
+        assert response.json["badRequest"]["message"] == message
+    finally:
+        guarded.database.write(
+            lambda connection: connection.exec_driver_sql("DELETE FROM hosts WHERE host = 'twin'")
+        )
+
+
+def test_a_list_that_cannot_be_read_opens_nothing(guarded: Lab) -> None:
+    response = ask(guarded, "/slaves/1/metadata/allow-x", "PUT", {"metadata": {"allow-x": "all"}})
+    assert response.status_code == 400
+    assert "'all' is not an address or network" in response.json["badRequest"]["message"]
+    assert ask(guarded, "/slaves/1").status_code == 403
+
+
+def test_an_operator_can_mend_the_list_from_anywhere(guarded: Lab) -> None:
+    try:
+        set_metadata(guarded, {"allow-dev": "192.0.2.1", "allow-me": "127.0.0.0/8"})
+        assert ask(guarded, "/slaves/1").status_code == 200
+        done = ask(guarded, "/testcases?wait=30", "POST", case(HOST))
+        assert (done.status_code, done.json["result"]) == (200, "PASS")
+        cancelled = ask(guarded, f"/testcases/{done.json['id']}", "DELETE")
+        assert cancelled.status_code == 409
+    finally:
+        set_metadata(guarded, {"allow-dev": "192.0.2.1"})
+        guarded.database.write(
+            lambda connection: connection.exec_driver_sql("DELETE FROM testcases")
+        )

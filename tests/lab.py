@@ -1,0 +1,152 @@
+"""A whole lab for a test: database, broker, conductor, agent and the API's WSGI application."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pymysql
+from kombu.transport import memory
+
+from labapi import config
+from labapi.agent.manager import Agent
+from labapi.api import pipeline
+from labapi.api.app import Backend
+from labapi.conductor.manager import Conductor
+from labapi.db import hosts, migration
+from labapi.db.session import Database
+from labapi.rpc import signing
+from labapi.rpc.transport import Transport
+
+ROOT = Path(__file__).parents[1]
+
+HOST = "lab-1"
+ADDRESS = "192.0.2.10"
+
+
+class Lab:
+    """A lab that runs in the test's own process.
+
+    :param folder: an empty folder for its state
+    :param options: ``group__option`` → value
+    """
+
+    def __init__(self, folder: Path, **options: Any) -> None:
+        private, public = folder / "conductor.key", folder / "conductor.key.pub"
+        if not private.exists():
+            signing.create_key(private, public)
+        defaults: dict[str, Any] = {
+            "conductor__signing_key": str(private),
+            "agent__trusted_keys": [str(public)],
+            "state_path": str(folder),
+            "agent__host": HOST,
+            "agent__address": ADDRESS,
+            "agent__kill_grace": 0.5,
+            "agent__slots": 8,
+            "conductor__sweep_interval": 0.3,
+            "messaging__memory_polling_interval": 0.001,
+            "api__paste_config": str(ROOT / "etc" / "api-paste.ini"),
+        }
+        self.conf = config.new(**{**defaults, **options})
+        self.conf([], project="labapi", default_config_files=[])
+        self.folder = folder
+        self.transport = Transport(self.conf)
+        self.database = Database(self.conf)
+
+    def start(self, *, agent: bool = True) -> Lab:
+        """Start everything and wait until the agent's host is known."""
+        migration.upgrade(self.database)
+        self.backend = Backend.of(self.conf, self.transport, self.database)
+        self.app = pipeline.load(self.conf, self.backend)
+        self.conductor = Conductor(self.conf, self.transport, self.database)
+        self.backend.start()
+        self.conductor.start()
+        self.agent = None
+        if agent:
+            self.start_agent()
+        return self
+
+    def start_agent(self) -> None:
+        """Start the agent and wait until its host is known."""
+        self.agent = Agent(self.conf, self.transport)
+        self.agent.start()
+        until(lambda: self.database.read(hosts.named, HOST))
+
+    def stop(self) -> None:
+        """Stop everything; what the in-process broker holds is dropped."""
+        if self.agent is not None:
+            self.agent.stop()
+        self.conductor.stop()
+        self.backend.stop()
+        if self.transport.in_process:
+            empty_in_process_broker()
+
+
+def empty_in_process_broker() -> None:
+    """Forget all queues of ``memory://``; kombu keeps them for the life of the process."""
+    memory.Channel.queues.clear()
+    memory.Transport.global_state.clear()
+
+
+def until(condition: Any, timeout: float = 10.0, what: str = "it") -> Any:
+    """Wait until a condition holds and return its value."""
+    deadline = time.monotonic() + timeout
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not happen within {timeout} s")
+        time.sleep(0.02)
+    return value
+
+
+class MariaDB:
+    """A database of a test's own on a MariaDB server."""
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 3306, user: str = "root") -> None:
+        self._server = {"host": host, "port": port, "user": user, "connect_timeout": 5}
+        self.name = f"labapi_test_{uuid.uuid4().hex[:12]}"
+        self.url = f"mysql+pymysql://{user}@{host}:{port}/{self.name}"
+
+    def create(self) -> MariaDB:
+        """Create it."""
+        self.execute(f"CREATE DATABASE {self.name} CHARACTER SET utf8mb4")
+        return self
+
+    def drop(self) -> None:
+        """Drop it."""
+        self.execute(f"DROP DATABASE IF EXISTS {self.name}")
+
+    def execute(self, statement: str) -> None:
+        """Run one statement on the server."""
+        with pymysql.connect(**self._server) as connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+
+
+class RabbitMQ:
+    """A virtual host of a test's own on a RabbitMQ server on this machine."""
+
+    def __init__(self, address: str = "127.0.0.1:5672") -> None:
+        self.name = f"labapi-test-{uuid.uuid4().hex[:12]}"
+        self.url = f"amqp://guest:guest@{address}/{self.name}"
+
+    def create(self) -> RabbitMQ:
+        """Create it and let the default user in."""
+        rabbitmqctl("add_vhost", self.name)
+        rabbitmqctl("set_permissions", "-p", self.name, "guest", ".*", ".*", ".*")
+        return self
+
+    def drop(self) -> None:
+        """Delete it with all that is in it."""
+        rabbitmqctl("delete_vhost", self.name)
+
+
+def rabbitmqctl(*args: str) -> str:
+    """Run rabbitmqctl and return what it prints."""
+    done = subprocess.run(
+        ["rabbitmqctl", "-q", *args], capture_output=True, text=True, timeout=60, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"rabbitmqctl {args[0]}: {done.stdout}{done.stderr}")
+    return done.stdout
