@@ -1,0 +1,181 @@
+"""The lab under test: two API processes, two conductors, three agents, and their servers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+import requests
+
+from labapi.rpc import signing
+from tests.chaos.servers import MariaDBServer, RabbitMQServer, Server
+from tests.lab import ROOT, until
+from tests.programs import BIN, free_port, run
+
+HOSTS = ("chaos-1", "chaos-2", "chaos-3")
+
+CONFIG = """
+[DEFAULT]
+state_path = {state}
+[api]
+port = {port}
+workers = 1
+paste_config = {root}/etc/api-paste.ini
+stop_timeout = 2
+[database]
+connection = {database}
+timeout = 3
+[messaging]
+transport_url = {broker}
+connect_timeout = 3
+confirm_timeout = 5
+heartbeat = 4
+retry_interval_max = 2
+[conductor]
+host = {name}
+signing_key = {key}
+service_down_time = 8
+sweep_interval = 0.5
+offer_interval = 4
+report_timeout = 15
+default_timeout = 15
+queue_timeout = 3600
+[agent]
+host = {name}
+trusted_keys = {key}.pub
+heartbeat_interval = 1
+kill_grace = 1
+slots = 4
+plugins = linux_system
+"""
+
+
+class Program(Server):
+    """A program of labapi.
+
+    :param alone: kill the process alone and not its group: what it started must be found and
+        ended by the program that takes its place
+    """
+
+    def __init__(self, folder: Path, binary: str, name: str, config: str, *, alone: bool) -> None:
+        super().__init__(folder)
+        self.name = name
+        self.binary = binary
+        self.alone = alone
+        self.config = folder / f"{name}.conf"
+        self.config.write_text(config)
+
+    def command(self) -> list[str]:
+        return [str(BIN / self.binary), "--config-file", str(self.config)]
+
+    def answers(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def signal(self, number: int) -> None:
+        if not self.alone:
+            super().signal(number)
+        elif self.process is not None and self.process.poll() is None:
+            self.process.send_signal(number)
+
+
+class ChaosLab:
+    """Everything in one folder; ``start`` starts it."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="labapi-chaos-"))
+        self.folder.chmod(0o755)
+        self.cases = self.folder / "cases"
+        self.cases.mkdir()
+        self.mariadb = MariaDBServer(self.folder)
+        self.rabbitmq = RabbitMQServer(self.folder)
+        self.key = self.folder / "conductor.key"
+        signing.create_key(self.key, self.folder / "conductor.key.pub")
+        self.ports = [free_port(), free_port()]
+        self.urls = [f"http://127.0.0.1:{port}/v2.1" for port in self.ports]
+        self.apis = [
+            self._program("labapi-api", f"api-{n}", port, alone=False)
+            for n, port in enumerate(self.ports, 1)
+        ]
+        self.conductors = [
+            self._program("labapi-conductor", f"conductor-{n}", 0, alone=True) for n in (1, 2)
+        ]
+        self.agents = [self._program("labapi-agent", name, 0, alone=True) for name in HOSTS]
+
+    @property
+    def programs(self) -> list[Program]:
+        """All programs of labapi."""
+        return [*self.apis, *self.conductors, *self.agents]
+
+    def start(self) -> None:
+        """Start servers and programs and wait until all hosts are known."""
+        self.mariadb.start()
+        self.rabbitmq.start()
+        upgraded = run("labapi-manage", "--config-file", str(self.apis[0].config), "db", "upgrade")
+        assert upgraded.returncode == 0, upgraded.stderr
+        for program in self.programs:
+            program.start()
+        until(lambda: self._hosts_up() == len(HOSTS), 60, "the announcement of all hosts")
+
+    def stop(self, *, keep: bool = False) -> None:
+        """End everything, however it is."""
+        for server in (*self.programs, self.rabbitmq, self.mariadb):
+            if server.process is not None:
+                server.signal(signal.SIGCONT)
+                server.signal(signal.SIGKILL)
+                server.process.wait(30)
+        for name in HOSTS:
+            subprocess.run(["umount", "-l", self.state_of(name)], check=False, capture_output=True)
+        if not keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def state_of(self, name: str) -> Path:
+        """Return a program's state folder."""
+        return self.folder / f"state-{name}"
+
+    def remains(self) -> list[str]:
+        """Return the command lines of processes that belong to cases of this lab."""
+        found = []
+        wanted = f"LABAPI_CHAOS={self.folder}".encode()
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError):
+                    if wanted in (entry / "environ").read_bytes():
+                        command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                        state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+                        if state != "Z":
+                            found.append(f"{entry.name} {command}")
+        return found
+
+    def _hosts_up(self) -> int:
+        try:
+            slaves = requests.get(f"{self.urls[0]}/slaves/detail", timeout=5).json()
+        except (OSError, ValueError):
+            return 0
+        return sum(slave["state"] == "up" for slave in slaves.values())
+
+    def _program(self, binary: str, name: str, port: int, *, alone: bool) -> Program:
+        state = self.state_of(name)
+        state.mkdir()
+        if binary == "labapi-agent" and os.geteuid() == 0:
+            # A file system of its own, so that it can be full.
+            size = "size=16m,mode=700"
+            subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(state)],
+                check=False,
+                capture_output=True,
+            )
+        config = CONFIG.format(
+            state=state,
+            port=port or 8774,
+            root=ROOT,
+            database=self.mariadb.url,
+            broker=self.rabbitmq.url,
+            name=name,
+            key=self.key,
+        )
+        return Program(self.folder, binary, name, config, alone=alone)

@@ -1,0 +1,237 @@
+"""What the RabbitMQ user of one agent can do on a real broker, and what it cannot."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import amqp
+import pytest
+from kombu import Connection
+from kombu.exceptions import OperationalError
+
+from labapi import config as labapi_config
+from labapi.db import services, testcases
+from labapi.db.session import Database
+from tests.lab import MariaDB, RabbitMQ, rabbitmqctl, until
+from tests.programs import Program, run
+
+# The dots would match anything if they were not escaped.
+HOST = f"lab.{uuid.uuid4().hex[:8]}.example"
+LOOKALIKE = HOST.replace(".", "x")
+OTHER = "lab-other"
+
+REFUSED = (amqp.exceptions.AccessRefused, amqp.exceptions.NotFound)
+
+
+class Lab(NamedTuple):
+    config: Path
+    url: str  # of the agent's user
+    broker: RabbitMQ
+
+
+def manage(config: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    return run("labapi-manage", "--config-file", str(config), *args)
+
+
+@pytest.fixture(scope="module")
+def lab(
+    tmp_path_factory: pytest.TempPathFactory, mariadb: MariaDB, rabbitmq: RabbitMQ
+) -> Iterator[Lab]:
+    config = tmp_path_factory.mktemp("users") / "labapi.conf"
+    config.write_text(
+        f"[DEFAULT]\nstate_path = {config.parent}/state\n"
+        f"[database]\nconnection = {mariadb.url}\n"
+        f"[messaging]\ntransport_url = {rabbitmq.url}\n"
+        f"[conductor]\nsweep_interval = 0.3\nsigning_key = {config.parent}/key\n"
+    )
+    assert manage(config, "db", "upgrade").returncode == 0
+    assert manage(config, "key", "create", str(config.parent / "key")).returncode == 0
+    for host in (OTHER, LOOKALIKE):
+        assert manage(config, "agent", "add", host).returncode == 0
+    added = manage(config, "agent", "add", HOST, "--apply")
+    assert added.returncode == 0, added.stderr
+    found = re.search(r"transport_url = (\S+)", added.stdout)
+    assert found is not None
+    yield Lab(config, found[1], rabbitmq)
+    if f"labapi-agent-{HOST}" in rabbitmqctl("list_users"):
+        rabbitmqctl("delete_user", f"labapi-agent-{HOST}")
+
+
+@pytest.fixture
+def channel(lab: Lab) -> Iterator[amqp.Channel]:
+    """Return a channel of the agent's user that waits for confirms."""
+    connection = Connection(lab.url, connect_timeout=5)
+    opened = connection.channel()
+    opened.confirm_select()
+    yield opened
+    connection.release()
+
+
+def publish(channel: amqp.Channel, key: str, exchange: str = "labapi") -> None:
+    message = amqp.Message(b"{}", content_type="application/json")
+    channel.basic_publish_confirm(message, exchange, key, mandatory=True, confirm_timeout=5)
+
+
+@pytest.mark.parametrize("kind", ["result", "output", "heartbeat"])
+def test_it_reports_for_its_own_host(channel: amqp.Channel, kind: str) -> None:
+    publish(channel, f"{kind}.{HOST}")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *(f"{kind}.{OTHER}" for kind in ("result", "output", "heartbeat", "agent", "control")),
+        *(f"{kind}.{LOOKALIKE}" for kind in ("result", "output", "heartbeat")),
+        *(f"agent.{HOST}", f"control.{HOST}", "conductor"),
+        *(f"result.{HOST}.more", f"more.result.{HOST}", f"result.{HOST}\n", "result.", "#"),
+    ],
+)
+def test_it_writes_under_no_other_key(channel: amqp.Channel, key: str) -> None:
+    with pytest.raises(REFUSED):
+        publish(channel, key)
+
+
+@pytest.mark.parametrize("exchange", ["", "labapi.events", "amq.topic", "amq.direct"])
+def test_it_writes_to_no_other_exchange(channel: amqp.Channel, exchange: str) -> None:
+    with pytest.raises(REFUSED):
+        publish(channel, f"result.{HOST}", exchange)
+
+
+@pytest.mark.parametrize("kind", ["agent", "control"])
+def test_it_reads_its_own_queues(channel: amqp.Channel, kind: str) -> None:
+    channel.basic_get(f"labapi.{kind}.{HOST}")
+
+
+@pytest.mark.parametrize(
+    "queue",
+    [
+        *(f"labapi.{kind}.{host}" for kind in ("agent", "control") for host in (OTHER, LOOKALIKE)),
+        *("labapi.report", "labapi.heartbeat", "labapi.conductor"),
+    ],
+)
+def test_it_reads_no_other_queue(channel: amqp.Channel, queue: str) -> None:
+    with pytest.raises(REFUSED):
+        channel.basic_get(queue)
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        lambda c: c.queue_declare("labapi.agent.new"),
+        lambda c: c.queue_declare(f"labapi.agent.{HOST}", durable=True, auto_delete=False),
+        lambda c: c.queue_declare(""),
+        lambda c: c.exchange_declare("labapi.new", "topic"),
+        lambda c: c.queue_bind(f"labapi.agent.{HOST}", "labapi", "#"),
+        lambda c: c.queue_bind(f"labapi.agent.{HOST}", "labapi.events", "#"),
+        lambda c: c.queue_unbind(f"labapi.agent.{OTHER}", "labapi", f"agent.{OTHER}"),
+        lambda c: c.queue_purge(f"labapi.agent.{OTHER}"),
+        lambda c: c.queue_delete(f"labapi.agent.{OTHER}"),
+        lambda c: c.queue_delete(f"labapi.agent.{HOST}"),
+        lambda c: c.exchange_delete("labapi"),
+    ],
+)
+def test_it_declares_binds_and_deletes_nothing(channel: amqp.Channel, attempt) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(REFUSED):
+        attempt(channel)
+
+
+def test_an_agent_works_with_it(lab: Lab, database: Database, tmp_path: Path) -> None:
+    config = tmp_path / "labapi.conf"
+    config.write_text(
+        f"[DEFAULT]\nstate_path = {tmp_path}/state\n[messaging]\ntransport_url = {lab.url}\n"
+        f"[agent]\nhost = {HOST}\naddress = 192.0.2.77\nheartbeat_interval = 0.5\n"
+        f"trusted_keys = {lab.config.parent}/key.pub\n"
+    )
+    conductor = Program("labapi-conductor", "--config-file", str(lab.config), log=tmp_path / "c")
+    agent = Program("labapi-agent", "--config-file", str(config), log=tmp_path / "a")
+    try:
+        until(lambda: database.read(services.every, host=HOST), 40)
+        case = database.write(testcases.create, _case())
+        until(lambda: database.read(testcases.get, case).state == "finished", 30)
+        assert database.read(testcases.get, case).result == "PASS"
+    finally:
+        assert agent.stop() == 0
+        assert conductor.stop() == 0
+    assert "Traceback" not in agent.output() + conductor.output()
+    assert "refused" not in agent.output()
+
+
+def test_a_password_shows_nowhere_but_in_the_answer(lab: Lab) -> None:
+    printed = manage(lab.config, "agent", "add", OTHER).stdout
+    line = next(line for line in printed.splitlines() if "add_user" in line)
+    assert re.fullmatch(
+        rf"    printf '%s\\n' [\w-]{{32}} \| rabbitmqctl add_user labapi-agent-{OTHER}", line
+    )
+
+
+def test_printed_commands_do_what_applied_ones_do(lab: Lab) -> None:
+    host = f"lab.{uuid.uuid4().hex[:8]}"
+    printed = manage(lab.config, "agent", "add", host).stdout
+    commands = [line for line in printed.splitlines() if "rabbitmqctl" in line]
+    subprocess.run(["sh", "-e"], input="\n".join(commands), text=True, check=True, timeout=120)
+    found = re.search(r"transport_url = (\S+)", printed)
+    assert found is not None
+    with Connection(found[1], connect_timeout=5) as connection:
+        connection.channel().basic_get(f"labapi.agent.{host}")
+    assert manage(lab.config, "agent", "remove", host, "--apply").returncode == 0
+
+
+def test_adding_twice_says_so(lab: Lab) -> None:
+    again = manage(lab.config, "agent", "add", HOST, "--apply")
+    assert again.returncode == 1
+    assert re.search(rf"add_user: .*labapi-agent-{HOST}.* already exists", again.stderr)
+
+
+@pytest.mark.parametrize("host", ["a b", "#", "*", "", "a/b", "-x", "a'b", "x" * 300])
+def test_names_that_are_no_hosts(lab: Lab, host: str) -> None:
+    done = manage(lab.config, "agent", "add", "--", host)
+    assert done.returncode == 2
+    assert "is not a host name" in done.stderr
+
+
+def test_a_removed_agent_is_shut_out_at_once(lab: Lab) -> None:
+    with Connection(lab.url, connect_timeout=5, heartbeat=0) as connection:
+        connection.connect()
+        done = manage(lab.config, "agent", "remove", HOST, "--apply")
+        assert done.returncode == 0, done.stderr
+        until(lambda: not _lives(connection))
+    with pytest.raises((amqp.exceptions.AMQPError, OperationalError, OSError)):
+        Connection(lab.url, connect_timeout=5).connect()
+    assert f"labapi.agent.{HOST}" not in rabbitmqctl("list_queues", "-p", lab.broker.name)
+
+
+def _lives(connection: Connection) -> bool:
+    try:
+        connection.channel().close()
+    except (amqp.exceptions.AMQPError, OperationalError, OSError):
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def database(lab: Lab) -> Iterator[Database]:
+    conf = labapi_config.new()
+    conf(["--config-file", str(lab.config)], project="labapi")
+    opened = Database(conf)
+    yield opened
+    opened.close()
+
+
+def _case() -> dict[str, object]:
+    return {
+        "uuid": str(uuid.uuid4()),
+        "request_id": "req-test",
+        "plugin": "linux_system",
+        "method": "run_shell",
+        "host": HOST,
+        "parameters": {"command": "true"},
+        "timeout": 20.0,
+        "state": testcases.QUEUED,
+        "created_at": datetime.datetime.now(datetime.UTC),
+    }

@@ -1,0 +1,82 @@
+"""What users see while the database or the broker is away, and that it ends by itself."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from tests.chaos.lab import HOSTS, ChaosLab
+from tests.lab import until
+
+CASE = {
+    "plugin": "linux_system",
+    "host": HOSTS[0],
+    "method": "run_shell",
+    "parameters": {"command": "echo", "args": "hello"},
+}
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[ChaosLab]:
+    running = ChaosLab()
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
+
+
+def post(lab: ChaosLab, **query: Any) -> requests.Response:
+    return requests.post(f"{lab.urls[0]}/testcases", json=CASE, params=query, timeout=40)
+
+
+def finished(lab: ChaosLab, case: str) -> dict[str, Any] | None:
+    found: dict[str, Any] = requests.get(f"{lab.urls[0]}/testcases/{case}", timeout=40).json()
+    return found if found["state"] == "finished" else None
+
+
+def test_without_the_database_the_answer_is_503_until_it_is_back(lab: ChaosLab) -> None:
+    assert post(lab, wait=30).json()["result"] == "PASS"
+    lab.mariadb.kill()
+    try:
+        for answer in (post(lab), requests.get(f"{lab.urls[0]}/slaves", timeout=40)):
+            assert answer.status_code == 503
+            assert int(answer.headers["Retry-After"]) > 0
+            assert "the database is" in answer.json()["serviceUnavailable"]["message"]
+            assert "mariadb" not in answer.text.lower(), "nothing of the driver's own text"
+    finally:
+        lab.mariadb.restart()
+    until(lambda: post(lab, wait=30).status_code == 200, 60)
+
+
+def test_a_database_that_hangs_is_away_too(lab: ChaosLab) -> None:
+    lab.mariadb.signal(signal.SIGSTOP)
+    try:
+        answer = requests.get(f"{lab.urls[0]}/slaves", timeout=40)
+    finally:
+        lab.mariadb.signal(signal.SIGCONT)
+    assert answer.status_code == 503
+    until(lambda: post(lab, wait=30).status_code == 200, 60)
+
+
+def test_without_the_broker_a_case_waits(lab: ChaosLab) -> None:
+    lab.rabbitmq.kill()
+    try:
+        answer = post(lab)
+        assert answer.status_code == 202
+        assert post(lab, wait=1).json()["state"] in ("queued", "running")
+    finally:
+        lab.rabbitmq.restart()
+    done = until(lambda: finished(lab, answer.json()["id"]), 90, "the end of the case")
+    assert (done["result"], done["output"]) == ("PASS", "hello\n")
+
+
+def test_outages_are_told_once_and_so_is_their_end(lab: ChaosLab) -> None:
+    log = (lab.folder / "conductor-1.log").read_text()
+    assert "Traceback" not in log
+    assert 1 <= log.count("reports: lost the message broker") <= 3
+    assert log.count("reports: the message broker is back") >= 1
