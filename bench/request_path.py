@@ -1,0 +1,173 @@
+"""What a request for one host costs, through the whole pipeline and without it, and elsewhere.
+
+    python -m bench.request_path [--quick]
+
+``GET /v2.1/slaves/{id}``, one process each, 16 kept-alive connections. All servers run at the same
+time and are asked in turn; a ratio is the median of the rounds' ratios. The database is SQLite, as
+placement's is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench import environments, load, uwsgi
+from bench.installation import Installation, add_hosts, host_uuid, rabbitmq
+from bench.placement import HEADERS, Placement
+from bench.processes import Server, free_port
+from bench.report import Samples, table
+
+APPLICATION = "labapi.wsgi:application"
+CLIENTS = 16
+HOSTS = 100
+ROUNDS, QUICK_ROUNDS = 7, 3
+SECONDS, QUICK_SECONDS = 2.0, 0.7
+
+PIPELINE = "whole pipeline, labapi-api (eventlet)"
+CONTROLLER = "the controller alone, labapi-api"
+HELLO = "hello, eventlet.wsgi"
+GRANIAN = "whole pipeline, granian"
+UWSGI = "whole pipeline, uWSGI"
+PLACEMENT = "placement, uWSGI"
+
+
+@dataclass
+class Contender:
+    """A server that is asked.
+
+    :ivar cpu: microseconds of the server's CPU for each request
+    :ivar rate: requests per second
+    :ivar median: milliseconds that an answer takes
+    :ivar sender: share of a processor that sending took, in percent
+    """
+
+    name: str
+    server: Server
+    port: int
+    path: str
+    headers: tuple[str, ...] = ()
+    cpu: Samples = field(default_factory=lambda: Samples(0))
+    rate: Samples = field(default_factory=lambda: Samples(0))
+    median: Samples = field(default_factory=lambda: Samples(1))
+    sender: Samples = field(default_factory=lambda: Samples(0))
+
+    def ask(self, seconds: float, *, count: bool = True) -> None:
+        """Send requests for some seconds."""
+        before = self.server.cpu()
+        done = load.run(
+            self.port, self.path, clients=CLIENTS, seconds=seconds, headers=self.headers
+        )
+        if count:
+            self.cpu.add((self.server.cpu() - before) / done.requests * 1e6)
+            self.rate.add(done.rate)
+            self.median.add(Samples(1, done.latencies).median)
+            self.sender.add(done.cpu / done.seconds * 100)
+
+
+def measure(*, quick: bool) -> str:
+    """Return the table."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="labapi-bench-")))
+        broker = stack.enter_context(rabbitmq())
+        contenders = list(_contenders(stack, folder, broker))
+        for contender in contenders:
+            contender.ask(0.5, count=False)
+        for number in range(QUICK_ROUNDS if quick else ROUNDS):
+            # The order changes, so that nobody always comes after the same neighbour.
+            turn = contenders if number % 2 else contenders[::-1]
+            for contender in turn:
+                contender.ask(QUICK_SECONDS if quick else SECONDS)
+    return _table(contenders)
+
+
+def _contenders(stack: contextlib.ExitStack, folder: Path, broker: str) -> Sequence[Contender]:
+    whole = Installation(folder / "whole", database=None, broker=broker)
+    database = whole.database()
+    add_hosts(database, 1, HOSTS)
+    path = f"/v2.1/slaves/{host_uuid(database, f'bench-{HOSTS // 2}')}"
+    database.close()
+    url = f"sqlite:///{whole.folder}/state/labapi.sqlite"
+    bare = Installation(folder / "bare", database=url, broker=broker, bare=True)
+    placement = Placement(folder / "placement")
+    served = stack.enter_context(placement.start())
+    provider = placement.add_providers(1, HOSTS)
+    hello = free_port()
+    return [
+        Contender(PIPELINE, stack.enter_context(whole.api()), whole.port, path),
+        Contender(
+            CONTROLLER, stack.enter_context(bare.api()), bare.port, path.removeprefix("/v2.1")
+        ),
+        Contender(HELLO, stack.enter_context(_hello(folder, hello)), hello, "/"),
+        *_other_servers(stack, whole, path),
+        Contender(PLACEMENT, served, placement.port, f"/resource_providers/{provider}", HEADERS),
+    ]
+
+
+def _hello(folder: Path, port: int) -> Server:
+    argv = [sys.executable, "-m", "bench.hello", str(port)]
+    env = {"PYTHONPATH": str(environments.ROOT)}
+    return Server(argv, folder / "hello.log", env).listens(port)
+
+
+def _other_servers(
+    stack: contextlib.ExitStack, whole: Installation, path: str
+) -> Sequence[Contender]:
+    """Start the same application under other servers, each as its documentation has it."""
+    programs = environments.programs("servers")
+    granian, under_uwsgi = free_port(), free_port()
+    started = [
+        (
+            GRANIAN,
+            granian,
+            [
+                *(str(programs / "granian"), "--interface", "wsgi", "--port", str(granian)),
+                *("--workers", "1", "--no-access-log", APPLICATION),
+            ],
+        ),
+        (
+            UWSGI,
+            under_uwsgi,
+            uwsgi.command(programs, under_uwsgi, APPLICATION),
+        ),
+    ]
+    found = []
+    for name, port, argv in started:
+        log = whole.folder / f"{Path(argv[0]).name}.log"
+        server = stack.enter_context(Server(argv, log, whole.environment()))
+        found.append(Contender(name, server.listens(port), port, path))
+    return found
+
+
+def _table(contenders: Sequence[Contender]) -> str:
+    of = {contender.name: contender for contender in contenders}
+    rows = [
+        (
+            c.name,
+            c.cpu,
+            c.rate,
+            c.median,
+            c.cpu.over(of[CONTROLLER].cpu),
+            c.rate.over(of[PLACEMENT].rate),
+            c.sender,
+        )
+        for c in contenders
+    ]
+    columns = ("GET of one host", "CPU µs/request", "requests/s", "median ms")
+    columns += ("CPU : controller", "rate : placement", "sender's CPU %")
+    return table(columns, rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
+    print(measure(quick=parser.parse_args().quick))
+
+
+if __name__ == "__main__":
+    main()
