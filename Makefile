@@ -25,10 +25,10 @@ test: $(VENV)/.installed-test
 	@VENV=$(VENV) tests/run.sh
 
 test-swift: $(VENV)/.installed-test
-	@VENV=$(VENV) tests/run.sh swift
+	@VENV=$(VENV) tests/run.sh services swift
 
 test-keystone: $(VENV)/.installed-test
-	@VENV=$(VENV) tests/run.sh keystone
+	@VENV=$(VENV) tests/run.sh services keystone
 
 chaos: $(VENV)/.installed-test
 	@MINUTES=$(MINUTES) SEED=$(SEED) $(BIN)/python -m pytest -q -s tests/chaos
@@ -36,8 +36,11 @@ chaos: $(VENV)/.installed-test
 test-middleware:
 	@tests/middleware/run-isolated.sh
 
-lint unit functional integration: $(VENV)/.installed-test
-	@VENV=$(VENV) tests/run.sh $@
+lint: $(VENV)/.installed-test
+	@VENV=$(VENV) tests/run.sh lint
+
+unit functional integration: $(VENV)/.installed-test
+	@VENV=$(VENV) tests/run.sh services $@
 
 # ONLY="dispatch idle" for these alone, QUICK=1 for a first impression.
 bench: $(VENV)/.installed-test

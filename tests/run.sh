@@ -16,6 +16,7 @@ for check in $checks; do
         ;;
     services)
         tests/services.sh
+        export LABAPI_REQUIRE_SERVICES=1  # from here on, what is missing fails and skips nothing
         "$BIN/coverage" erase
         ;;
     unit)

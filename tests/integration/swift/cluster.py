@@ -11,7 +11,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.integration.swift.install import environment, memcached
+from tests.integration.swift.install import environment
 
 SAMPLE = (
     "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats bulk tempurl formpost "
@@ -197,7 +197,7 @@ class Cluster:
         port = self._ports["memcached"] = free_port()
         user = self._common["user"]
         listen = ["-l", "127.0.0.1", "-p", str(port), "-U", "0", "-m", "64"]
-        self._run("memcached", port, [memcached(), "-u", user, *listen])
+        self._run("memcached", port, ["memcached", "-u", user, *listen])
 
     def _build_ring(self, kind: str) -> None:
         self._ports[kind] = free_port()

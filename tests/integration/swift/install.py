@@ -1,4 +1,4 @@
-"""Swift itself, its client, and memcached: fetched once, then found again."""
+"""Swift itself and its client: fetched once, then found again."""
 
 from __future__ import annotations
 
@@ -31,21 +31,3 @@ def environment() -> Path:
         again = ["--force-reinstall", "--no-deps", source]  # the version does not tell
         subprocess.run([*pip, *again], check=True, timeout=INSTALL_TIMEOUT)
     return bin_folder
-
-
-def memcached() -> str:
-    """Return the path of memcached, installed if need be."""
-    found = shutil.which("memcached")
-    if found is None:
-        apt = ["apt-get", "-o", "DPkg::Lock::Timeout=300"]
-        subprocess.run([*apt, "update", "-qq"], check=True, timeout=INSTALL_TIMEOUT)
-        subprocess.run(
-            [*apt, "install", "-y", "-qq", "--no-install-recommends", "memcached"],
-            check=True,
-            timeout=INSTALL_TIMEOUT,
-            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-        )
-        found = shutil.which("memcached")
-    if found is None:
-        raise RuntimeError("there is no memcached on this machine")
-    return found
