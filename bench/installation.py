@@ -17,6 +17,7 @@ from bench.processes import Server, free_port
 from labapi import config
 from labapi.db import hosts, migration
 from labapi.db.session import Database
+from labapi.rpc import signing
 from labapi.rpc.messages import Announce, MethodDescription
 from tests.lab import MariaDB, RabbitMQ
 
@@ -56,6 +57,8 @@ class Installation:
         shipped = (ROOT / "etc" / "api-paste.ini").read_text()
         assert _SHIPPED_RULE in shipped
         paste.write_text(BARE if bare else shipped.replace(_SHIPPED_RULE, _BENCH_RULE))
+        private, public = folder / "conductor.key", folder / "conductor.key.pub"
+        signing.create_key(private, public)
         values: dict[str, Any] = {
             "state_path": folder / "state",
             "api__port": self.port,
@@ -65,6 +68,8 @@ class Installation:
             "messaging__transport_url": broker,
             "agent__host": "lab-1",
             "agent__address": "127.0.0.1",
+            "conductor__signing_key": private,
+            "agent__trusted_keys": public,
             **options,
         }
         self.file = folder / "labapi.conf"
