@@ -77,7 +77,7 @@ def _go_the_way_of_a_case(connection: Connection, recorder: Recorder) -> None:
     for label, step in (
         ("API: one host", lambda: hosts.get(connection, key)),
         ("API: a page of hosts", lambda: hosts.page(connection, after=5, limit=5, whole=True)),
-        ("API: the host of a case", lambda: hosts.named(connection, host)),
+        ("API: the host of a case", lambda: testcases.target(connection, host)),
         ("API: a repeated POST", lambda: testcases.with_key(connection, "0" * 64)),
     ):
         recorder.label = label
@@ -88,6 +88,8 @@ def _go_the_way_of_a_case(connection: Connection, recorder: Recorder) -> None:
     testcases.demand(connection, [host])
     recorder.label = "conductor: claim"
     (claimed,) = testcases.claim(connection, {host: 8}, now)
+    recorder.label = "conductor: what the API gave"
+    testcases.given(connection, [claimed.uuid])
     recorder.label = "conductor: a report"
     locked = testcases.lock(connection, [claimed.uuid])[claimed.uuid]
     ended = {"row": locked.id, "state": testcases.RUNNING, "started_at": now}

@@ -32,6 +32,8 @@ from labapi.api.versions import Versions
 from labapi.api.waiters import Waiters
 from labapi.db.session import Database
 from labapi.rpc.transport import Transport
+from labapi.servicegroup import driver
+from labapi.servicegroup.driver import Liveness
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Backend:
     hints: Hints
     waiters: Waiters
     presence: Presence
+    liveness: Liveness
 
     @classmethod
     def of(cls, conf: cfg.ConfigOpts, transport: Transport, database: Database) -> Backend:
@@ -57,6 +60,7 @@ class Backend:
             Hints(transport),
             Waiters(transport),
             Presence(conf, database),
+            driver.load(conf),
         )
 
     def start(self) -> None:
@@ -70,17 +74,20 @@ class Backend:
         self.presence.stop()
         self.waiters.stop()
         self.hints.stop()
+        self.liveness.close()
         self.database.close()
 
     def controllers(self) -> dict[str, Any]:
         """Return the objects that the table of routes names."""
         return {
             "versions": Versions(),
-            "slaves": Slaves(self.conf, self.database, self.policy),
+            "slaves": Slaves(self.conf, self.database, self.policy, self.liveness),
             "metadata": Metadata(self.database, self.policy),
-            "testcases": TestCases(self.conf, self.database, self.policy, self.hints, self.waiters),
+            "testcases": TestCases(
+                self.conf, self.database, self.policy, self.hints, self.waiters, self.liveness
+            ),
             "outputs": Outputs(self.conf, self.database, self.policy, self.waiters),
-            "services": Services(self.conf, self.database, self.policy),
+            "services": Services(self.database, self.policy, self.liveness),
             "limits": Limits(),
             "health": Health(self.database, self.transport, self.policy),
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Iterator, Sequence
 
 from oslo_log import log
 
@@ -15,6 +16,7 @@ from labapi.rpc.transport import CONDUCTOR, Transport
 LOG = log.getLogger(__name__)
 
 BACKLOG = 10_000
+TOGETHER = 100  # hints that go in one message
 
 
 class Hints:
@@ -23,9 +25,12 @@ class Hints:
     What to do is in the database, and conductors look there by themselves every
     ``sweep_interval``: a hint only saves that time. So hints are sent without confirms, and are
     dropped while the broker is away.
+
+    :ivar away: the broker was away at the last try
     """
 
     def __init__(self, transport: Transport) -> None:
+        self.away = False
         self._publisher = Publisher(transport, confirm=False)
         self._waiting: queue.Queue[Wake | None] = queue.Queue(BACKLOG)
         self._thread = threading.Thread(target=self._run, name="hints", daemon=True)
@@ -45,6 +50,10 @@ class Hints:
         """Say that a case waits for this host."""
         self._send(Wake(hosts=[host]))
 
+    def case_given(self, case: str) -> None:
+        """Say that a case was given to its host, which has not been told."""
+        self._send(Wake(given=[case]))
+
     def cancel_wanted(self, case: str) -> None:
         """Say that a running case is to be cancelled."""
         self._send(Wake(cancelled=[case]))
@@ -56,13 +65,31 @@ class Hints:
             LOG.debug("a hint was dropped; conductors find the case when they sweep")
 
     def _run(self) -> None:
-        away = False
         while (hint := self._waiting.get()) is not None:
-            try:
-                self._publisher.publish([Envelope(hint, CONDUCTOR)])
-            except BrokerUnavailable as error:
-                if not away:
-                    LOG.warning("cases wait in the database: %s", error)
-                away = True
-            else:
-                away = False
+            self._publish([hint, *self._more()])
+
+    def _more(self) -> Iterator[Wake]:
+        for _ in range(min(self._waiting.qsize(), TOGETHER)):
+            hint = self._waiting.get_nowait()
+            if hint is None:
+                self._waiting.put(None)
+                return
+            yield hint
+
+    def _publish(self, hints: Sequence[Wake]) -> None:
+        try:
+            self._publisher.publish([Envelope(_together(hints), CONDUCTOR)])
+        except BrokerUnavailable as error:
+            if not self.away:
+                LOG.warning("cases wait in the database: %s", error)
+            self.away = True
+        else:
+            self.away = False
+
+
+def _together(hints: Sequence[Wake]) -> Wake:
+    return Wake(
+        hosts=sorted({host for hint in hints for host in hint.hosts}),
+        given=[case for hint in hints for case in hint.given],
+        cancelled=[case for hint in hints for case in hint.cancelled],
+    )

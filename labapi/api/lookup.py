@@ -29,12 +29,12 @@ def slave(database: Database, slave_id: str) -> Record:
 
 
 def host_named(database: Database, environ: Mapping[str, Any], name: str) -> Record:
-    """Return the host that a case names, by host name or address.
+    """Return the host that a case names, by host name or address, and how busy it is.
 
     :raises NotFound: there is none; the text lists what this client may know of
     :raises InvalidInput: the address is that of several hosts; the text lists likewise
     """
-    found = database.read(hosts.named, name)
+    found = database.read(testcases.target, name)
     if not found:
         first = database.read(hosts.page, after=0, limit=SHOWN + 1, whole=False)
         known = [host.host for host in first if not host_guard.hidden(environ, host)]

@@ -75,6 +75,25 @@ _DEMAND = (
         exists().where(TestCase.state == QUEUED, TestCase.host == Host.host),
     )
 )
+# The host that a case names, and whether it has room for it.
+_TARGET = (
+    select(
+        Host.id,
+        Host.uuid,
+        Host.host,
+        Host.address,
+        Host.plugins,
+        Host.meta,
+        Host.slots,
+        Service.last_seen_at,
+        Service.stopped,
+        Service.disabled,
+        _ACTIVE_CASES.label("active"),
+        exists().where(TestCase.state == QUEUED, TestCase.host == Host.host).label("waited_for"),
+    )
+    .outerjoin(Service, (Service.host == Host.host) & (Service.binary == AGENT))
+    .where(or_(Host.host == bindparam("name"), Host.address == bindparam("name")))
+)
 _ATTEMPT = literal("").concat(bindparam("token")).concat(cast(TestCase.id, String(20)))
 _COMMAND = (
     TestCase.id,
@@ -118,6 +137,12 @@ _RELEASE = (
     update(TestCase)
     .where(TestCase.attempt.in_(bindparam("tokens", expanding=True)), TestCase.state == RUNNING)
     .values(state=QUEUED, attempt=None, dispatched_at=None, detail=bindparam("why"))
+)
+_GIVEN = (
+    select(*_COMMAND, TestCase.attempt, Host.agent)
+    .join(Host, Host.host == TestCase.host)
+    .where(_OF_UUIDS, _IS_UNBEGUN)
+    .order_by(TestCase.queue_rank, TestCase.id)
 )
 _LOCK = (
     select(
@@ -225,6 +250,17 @@ def page(
     return connection.execute(statement.order_by(TestCase.id.desc()).limit(limit)).all()
 
 
+def target(connection: Connection, name: str) -> Sequence[Record]:
+    """Return the host of this name, or else the hosts with this address, and how busy they are.
+
+    :returns: ``id, uuid, host, address, plugins, meta, slots, last_seen_at, stopped, disabled``,
+        ``active`` (how many cases it has been given that are not finished) and ``waited_for``
+        (whether others wait for it)
+    """
+    found = connection.execute(_TARGET, {"name": name}).all()
+    return [host for host in found if host.host == name] or found
+
+
 def waiting_hosts(connection: Connection) -> list[str]:
     """Return the names of hosts that cases wait for."""
     return list(connection.execute(_WAITING_HOSTS).scalars())
@@ -266,6 +302,14 @@ def claim(
         return waiting
     # Another conductor has moved some of them meanwhile.
     return connection.execute(_CLAIMED, {"ids": ids, "token": token}).all()
+
+
+def given(connection: Connection, cases: Iterable[str]) -> Sequence[Record]:
+    """Return what the commands of these cases are made of, and ``agent``, the host's owner.
+
+    Cases that were not given to a host, or have begun there, are left out.
+    """
+    return connection.execute(_GIVEN, {"uuids": list(cases)}).all()
 
 
 def unbegun(connection: Connection, hosts: Iterable[str]) -> list[str]:

@@ -36,10 +36,12 @@ class Wake(Message, frozen=True, kw_only=True, tag="wake"):
     """API → conductor: there is something to do. A hint only: what to do is in the database.
 
     :ivar hosts: names of hosts that cases wait for
+    :ivar given: UUIDs of cases that were given to their hosts as they were made
     :ivar cancelled: UUIDs of running cases that are to be cancelled
     """
 
     hosts: list[str] = []
+    given: list[str] = []
     cancelled: list[str] = []
 
 

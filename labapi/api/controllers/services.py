@@ -5,21 +5,20 @@ from __future__ import annotations
 import datetime
 
 import webob
-from oslo_config import cfg
 
 from labapi.api.policy import Policy
 from labapi.api.views import services as views
 from labapi.api.wsgi import Request, json_response
 from labapi.db import services
 from labapi.db.session import Database
-from labapi.servicegroup import driver
+from labapi.servicegroup.driver import Liveness
 
 
 class Services:
     """The controller of services."""
 
-    def __init__(self, conf: cfg.ConfigOpts, database: Database, policy: Policy) -> None:
-        self._liveness = driver.load(conf)
+    def __init__(self, database: Database, policy: Policy, liveness: Liveness) -> None:
+        self._liveness = liveness
         self._database = database
         self._policy = policy
 

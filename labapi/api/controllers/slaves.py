@@ -26,9 +26,15 @@ BATCH = 200  # rows read at a time while a collection is written
 class Slaves:
     """The controller of hosts."""
 
-    def __init__(self, conf: cfg.ConfigOpts, database: Database, policy: Policy) -> None:
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        database: Database,
+        policy: Policy,
+        liveness: driver.Liveness,
+    ) -> None:
         self._conf = conf
-        self._liveness = driver.load(conf)
+        self._liveness = liveness
         self._database = database
         self._policy = policy
 

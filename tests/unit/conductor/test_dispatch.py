@@ -6,7 +6,7 @@ from labapi.conductor.reaper import BINARY
 from labapi.db import services, testcases
 from labapi.rpc.messages import CancelCase, RunCase, Wake
 from labapi.rpc.transport import agent_key
-from tests.unit.conductor.conftest import Parts
+from tests.unit.conductor.conftest import Parts, after
 
 
 def test_a_waiting_case_becomes_a_command(parts: Parts) -> None:
@@ -113,3 +113,30 @@ def test_an_agent_that_comes_back_is_offered_what_it_had_not_begun(parts: Parts)
 def test_conductors_are_services_too(parts: Parts) -> None:
     parts.reaper.sweep(datetime.datetime.now(datetime.UTC))
     assert parts.database.read(services.every, binary=BINARY)
+
+
+def test_a_case_that_the_api_gave_to_its_host_is_sent(parts: Parts) -> None:
+    case = parts.add(state=testcases.RUNNING, attempt="a-1", attempts=1, parameters={"x": 1})
+    parts.dispatcher.handle([Wake(given=[case])])
+    (command,) = parts.outbox.take(RunCase)
+    assert (command.case, command.attempt, command.agent) == (case, "a-1", "a")
+    assert command.parameters == {"x": 1}
+
+
+def test_what_a_hint_says_is_looked_up(parts: Parts) -> None:
+    """Who can write to the conductors' queue cannot have them sign what nobody asked the API."""
+    waits = parts.add()
+    begun = parts.add(state=testcases.RUNNING, attempt="a-2", started_at=after(0))
+    ending = parts.add(state=testcases.CANCELLING, attempt="a-3")
+    over = parts.add(state=testcases.FINISHED, attempt="a-4")
+    parts.dispatcher.handle([Wake(given=[waits, begun, ending, over, "no-such-case"])])
+    assert parts.outbox.take(RunCase) == []
+    assert parts.get(waits).state == testcases.QUEUED
+
+
+def test_a_given_case_whose_host_has_no_queue_waits(parts: Parts) -> None:
+    case = parts.add(state=testcases.RUNNING, attempt="a-5", attempts=1)
+    parts.outbox.unroutable.add(agent_key(parts.host))
+    parts.dispatcher.handle([Wake(given=[case])])
+    row = parts.get(case)
+    assert (row.state, row.attempt) == (testcases.QUEUED, None)
