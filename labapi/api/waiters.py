@@ -8,12 +8,15 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from kombu import Queue
 
 from labapi.rpc.messages import AnyMessage, CaseChanged
 from labapi.rpc.server import BatchConsumer
 from labapi.rpc.transport import EVENTS, Transport
+
+T = TypeVar("T")
 
 # Seconds after which a waiter looks into the database though no event came: the first look is soon,
 # in case the event was lost on the way.
@@ -55,31 +58,32 @@ class Waiters:
         """Stop to listen."""
         self._consumer.stop()
 
-    def wait_for(self, case: str, seconds: float, finished: Callable[[], bool]) -> bool:
-        """Block until a case is finished, at most ``seconds``.
+    def wait_for(self, ended: threading.Event, seconds: float, look: Callable[[], T]) -> T:
+        """Block until a case has ended or the process stops, at most ``seconds``.
 
-        :param finished: asks the database
-        :returns: whether it is finished, or the process stops
+        :param ended: of :meth:`listening`
+        :param look: asks the database; something true if the case has ended
+        :returns: what the last look found
         """
         deadline = time.monotonic() + seconds
-        with self._listening(case) as event:
-            looks = iter(LOOKS)
-            pause = LOOKS[-1]
-            while True:
-                pause = next(looks, pause)
-                remaining = deadline - time.monotonic()
-                if event.wait(max(0.0, min(pause, remaining))) or finished():
-                    return True
-                if remaining <= pause:
-                    return False
+        looks = iter(LOOKS)
+        pause = LOOKS[-1]
+        while True:
+            pause = next(looks, pause)
+            remaining = deadline - time.monotonic()
+            announced = ended.wait(max(0.0, min(pause, remaining)))
+            found = look()
+            if found or announced or remaining <= pause:
+                return found
 
     def wait(self, case: str, seconds: float) -> bool:
         """Block for ``seconds`` or until a case ends; return whether its end was announced."""
-        with self._listening(case) as event:
-            return event.wait(seconds)
+        with self.listening(case) as ended:
+            return ended.wait(seconds)
 
     @contextmanager
-    def _listening(self, case: str) -> Iterator[threading.Event]:
+    def listening(self, case: str) -> Iterator[threading.Event]:
+        """Lend an event that is set when a case ends or the process stops."""
         event = threading.Event()
         with self._lock:
             self._waiting[case].add(event)

@@ -43,6 +43,23 @@ ACTIVE = (RUNNING, CANCELLING)
 # Statements are built once: building one takes longer than running it.
 _COLUMNS = select(*TestCase.__table__.columns)
 _BY_UUID = _COLUMNS.where(TestCase.uuid == bindparam("uuid"))
+_HEAD = (
+    select(OutputChunk.data)
+    .where(OutputChunk.testcase_id == TestCase.id, OutputChunk.offset == 0)
+    .scalar_subquery()
+)
+_OUTCOME = select(
+    TestCase.state,
+    TestCase.result,
+    TestCase.reason,
+    TestCase.detail,
+    TestCase.exit_code,
+    TestCase.data,
+    TestCase.output_size,
+    TestCase.started_at,
+    TestCase.finished_at,
+    _HEAD.label("head"),
+).where(TestCase.uuid == bindparam("uuid"), TestCase.state == FINISHED)
 _INSERT = insert(TestCase)
 _OF_KEY = TestCase.idempotency == bindparam("key")
 _BY_KEY = _COLUMNS.where(_OF_KEY)
@@ -78,10 +95,7 @@ _DEMAND = (
 # The host that a case names, and whether it has room for it.
 _TARGET = (
     select(
-        Host.id,
-        Host.uuid,
         Host.host,
-        Host.address,
         Host.plugins,
         Host.meta,
         Host.slots,
@@ -228,6 +242,14 @@ def get(connection: Connection, case: str) -> Record | None:
     return connection.execute(_BY_UUID, {"uuid": case}).one_or_none()
 
 
+def outcome(connection: Connection, case: str) -> Record | None:
+    """Return how a case ended, None if it has not.
+
+    :returns: the columns that its end has set, and ``head``, the first piece of its output
+    """
+    return connection.execute(_OUTCOME, {"uuid": case}).one_or_none()
+
+
 def page(
     connection: Connection,
     filters: Mapping[str, Any],
@@ -253,9 +275,8 @@ def page(
 def target(connection: Connection, name: str) -> Sequence[Record]:
     """Return the host of this name, or else the hosts with this address, and how busy they are.
 
-    :returns: ``id, uuid, host, address, plugins, meta, slots, last_seen_at, stopped, disabled``,
-        ``active`` (how many cases it has been given that are not finished) and ``waited_for``
-        (whether others wait for it)
+    :returns: ``host, plugins, meta, slots, last_seen_at, stopped, disabled``, ``active`` (how many
+        cases it has been given that are not finished) and ``waited_for`` (whether others wait)
     """
     found = connection.execute(_TARGET, {"name": name}).all()
     return [host for host in found if host.host == name] or found

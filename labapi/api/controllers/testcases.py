@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+import threading
 import uuid
 from typing import Any
 
@@ -60,17 +61,21 @@ class TestCases:
         if known is None:
             case = self._row(request, body)
             case |= {"idempotency": key, "body_digest": digest if key else None}
-            case_id = self._database.write(testcases.create, case)
-            self._tell(case)
-            if case_id != case["uuid"]:  # a request with the same key was faster
-                known = lookup.testcase(self._database, case_id)
-        else:
-            case_id = known.uuid
-        if known is not None:
-            idempotency.check_same(known.body_digest, digest)
-        if wait:
-            self._waiters.wait_for(case_id, wait, lambda: self._is_finished(case_id))
-        return self._accepted(request, case_id, waited=wait > 0)
+            # Who waits does so from before the case is there: it may end faster than this goes on.
+            with self._waiters.listening(case["uuid"]) as ended:
+                case_id = self._database.write(testcases.create, case)
+                if case_id == case["uuid"]:
+                    self._tell(case)
+                    outcome = self._outcome(case_id, ended, wait)
+                    return _accepted(request, self._made(case, outcome), finished=bool(outcome))
+            known = lookup.testcase(self._database, case_id)  # with the same key, and faster
+        idempotency.check_same(known.body_digest, digest)
+        with self._waiters.listening(known.uuid) as ended:
+            if known.state == testcases.FINISHED:
+                ended.set()
+            outcome = self._outcome(known.uuid, ended, wait)
+        shown = self._whole(lookup.testcase(self._database, known.uuid))
+        return _accepted(request, shown, finished=bool(outcome))
 
     def index(self, request: Request) -> webob.Response:
         """List cases, newest first."""
@@ -89,7 +94,7 @@ class TestCases:
             limit=limit + 1,
         )
         shown = rows[:limit]
-        response = json_response({"testcases": [views.summary(case) for case in shown]})
+        response = json_response({"testcases": [views.summary(case._mapping) for case in shown]})
         if len(rows) > limit:
             pagination.link_next(response, request, shown[-1].uuid)
         return response
@@ -112,13 +117,22 @@ class TestCases:
             self._hints.cancel_wanted(case.uuid)
         return json_response(self._whole(lookup.testcase(self._database, testcase_id)), 202)
 
-    def _accepted(self, request: Request, case_id: str, *, waited: bool) -> webob.Response:
-        case = lookup.testcase(self._database, case_id)
-        # Who does not wait gets 202 always, also for a case that was faster than this answer.
-        finished = waited and case.state == testcases.FINISHED
-        response = json_response(self._whole(case), 200 if finished else 202)
-        response.headers["Location"] = f"{request.path_url.rstrip('/')}/{case_id}"
-        return response
+    def _outcome(self, case_id: str, ended: threading.Event, wait: float) -> Record | None:
+        """Return how a case ended, None if it does not within ``wait`` seconds."""
+        if not wait:
+            return None
+        return self._waiters.wait_for(
+            ended, wait, lambda: self._database.read(testcases.outcome, case_id)
+        )
+
+    def _made(self, case: dict[str, Any], outcome: Record | None) -> dict[str, Any]:
+        """Show a case that this request has made, and what has become of it."""
+        if outcome is None:
+            return views.whole(case, b"", truncated=False)
+        head = outcome.head or b""
+        if len(head) != outcome.output_size or len(head) > self._conf.api.inline_output:
+            return self._whole(lookup.testcase(self._database, case["uuid"]))
+        return views.whole({**case, **outcome._mapping}, head, truncated=False)
 
     def _row(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
         schemas.check(bodies.CREATE, body)
@@ -141,7 +155,7 @@ class TestCases:
             "method": body["method"],
             "host": host.host,
             "parameters": parameters,
-            "timeout": timeout,
+            "timeout": float(timeout),
             "queue_rank": -body.get("priority", 0),
             "rerun_on_loss": body.get("rerun_on_loss", False),
             "created_at": now,
@@ -168,13 +182,10 @@ class TestCases:
         else:
             self._hints.case_given(case["uuid"])
 
-    def _is_finished(self, case_id: str) -> bool:
-        return bool(lookup.testcase(self._database, case_id).state == testcases.FINISHED)
-
     def _whole(self, case: Record) -> dict[str, Any]:
         inline = self._conf.api.inline_output
         output = b"".join(outputs.text(self._database, case, 0, inline))
-        return views.whole(case, output[:inline], truncated=len(output) > inline)
+        return views.whole(case._mapping, output[:inline], truncated=len(output) > inline)
 
     def _visible(self, context: RequestContext, testcase_id: str) -> Record:
         return lookup.visible_testcase(self._database, self._policy, context, testcase_id)
@@ -196,6 +207,13 @@ class TestCases:
                 f"wait: {text[:64]!r} is not a number of seconds from 0 to {longest}"
             )
         return seconds
+
+
+def _accepted(request: Request, case: dict[str, Any], *, finished: bool) -> webob.Response:
+    # Who does not wait gets 202 always, also for a case that was faster than this answer.
+    response = json_response(case, 200 if finished else 202)
+    response.headers["Location"] = f"{request.path_url.rstrip('/')}/{case['id']}"
+    return response
 
 
 def _given(now: datetime.datetime) -> dict[str, Any]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
-
-from labapi.db.session import Record
 
 _SHOWN = (
     "plugin",
@@ -29,13 +28,16 @@ _SHOWN = (
 )
 
 
-def summary(case: Record) -> dict[str, Any]:
-    """Return a case without its output."""
-    shown = {name: getattr(case, name) for name in _SHOWN}
-    return {"id": case.uuid, **shown, "priority": -case.queue_rank}
+def summary(case: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return a case without its output.
+
+    :param case: its columns; those that are not there are null
+    """
+    shown = {name: case.get(name) for name in _SHOWN}
+    return {"id": case["uuid"], **shown, "priority": -case["queue_rank"]}
 
 
-def whole(case: Record, output: bytes, *, truncated: bool) -> dict[str, Any]:
+def whole(case: Mapping[Any, Any], output: bytes, *, truncated: bool) -> dict[str, Any]:
     """Return a case with the beginning of its output.
 
     :param output: bytes; what is not UTF-8 in them shows as the replacement character
