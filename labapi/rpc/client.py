@@ -17,11 +17,11 @@ from kombu import Connection, Producer, Queue
 from kombu.exceptions import OperationalError
 
 from labapi.exceptions import BrokerUnavailable
-from labapi.rpc.messages import COMMANDS, Message, encode
+from labapi.rpc.messages import COMMANDS, REPEATED, Message, encode
 from labapi.rpc.signing import Signer
 from labapi.rpc.transport import BROKER_ERRORS, EXCHANGE, Transport
 
-PERSISTENT = 2
+TRANSIENT, PERSISTENT = 1, 2  # AMQP's delivery modes
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,9 @@ class Envelope:
 
 
 class Publisher:
-    """Sends durable messages; safe to use from several threads, one batch at a time.
+    """Sends messages; safe to use from several threads, one batch at a time.
+
+    Reports outlive a restart of the broker; what is repeated anyway does not reach its disk.
 
     :param transport: how to reach the broker
     :param confirm: False to send without waiting for confirms, for what may be lost
@@ -96,7 +98,8 @@ class Publisher:
         connection = self._connection or self._open()
         for number, envelope in enumerate(envelopes):
             self._confirms.expect()
-            body = encode(envelope.message)
+            message = envelope.message
+            body = encode(message)
             self._producer.publish(
                 body,
                 headers=self._headers(envelope, body),
@@ -104,7 +107,7 @@ class Publisher:
                 routing_key=envelope.routing_key,
                 content_type="application/json",
                 content_encoding="utf-8",
-                delivery_mode=PERSISTENT,
+                delivery_mode=TRANSIENT if isinstance(message, REPEATED) else PERSISTENT,
                 expiration=envelope.expires,
                 mandatory=envelope.mandatory,
                 message_id=str(number),

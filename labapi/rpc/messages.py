@@ -225,6 +225,10 @@ AnyMessage = (
     | CaseChanged
 )
 
+# What a broker need not write to its disk: if it is restarted, the sender says these again, or the
+# receiver finds them in the database.
+REPEATED = (Wake, RunCase, CancelCase, Introduce, Welcome, Heartbeat, CaseChanged)
+
 # What conductors sign and agents obey.
 COMMANDS = (RunCase, CancelCase, Introduce, Welcome)
 

@@ -9,7 +9,7 @@ from kombu import Queue
 from labapi import config
 from labapi.exceptions import BrokerUnavailable, ConfigError, Unavailable
 from labapi.rpc.client import Envelope, Publisher
-from labapi.rpc.messages import AnyMessage, Goodbye, Message, encode
+from labapi.rpc.messages import AnyMessage, CancelCase, CaseResult, Goodbye, Message, Wake, encode
 from labapi.rpc.server import BatchConsumer
 from labapi.rpc.transport import EXCHANGE, Transport, sender
 from tests.lab import until
@@ -116,6 +116,22 @@ def test_mandatory_messages_that_no_queue_takes_come_back(publisher: Publisher) 
     if publisher._transport.in_process:
         pytest.skip("the in-process broker knows no mandatory messages")
     assert publisher.publish([lost]) == [lost]
+
+
+def test_only_what_nobody_says_again_is_for_the_disk(
+    transport: Transport, publisher: Publisher, key: str
+) -> None:
+    ids = {"case": "c", "attempt": "a", "host": "h"}
+    queue = Queue(f"labapi.{key}", EXCHANGE, routing_key=key)
+    with transport.connect(heartbeat=False) as connection, connection.channel() as channel:
+        kept = queue(channel)
+        kept.declare()
+        for message in (CaseResult(**ids, outcome="PASS"), CancelCase(**ids), Wake(hosts=["h"])):
+            publisher.publish([Envelope(message, key)])
+        until(lambda: kept.queue_declare(passive=True).message_count == 3)
+        modes = [kept.get(no_ack=True).properties["delivery_mode"] for _ in range(3)]
+        kept.delete()
+    assert modes == [2, 1, 1]
 
 
 def test_a_broker_that_is_away() -> None:
