@@ -203,7 +203,8 @@ CONDUCTOR_OPTS: list[cfg.Opt] = [
         "dispatch_ahead",
         default=8,
         min=0,
-        help="Cases given to a host beyond its slots, so that the next one is there when one ends.",
+        help="Cases given to a host beyond its slots, so that the next one is there when one ends."
+        " Of those that wait there the most urgent begins first; many short cases want more.",
     ),
     cfg.FloatOpt(
         "offer_interval",

@@ -1,4 +1,4 @@
-"""The attempts of an agent: so many run at once, the others wait in the order of their arrival."""
+"""The attempts of an agent: so many run at once, the others wait for their turn."""
 
 from __future__ import annotations
 
@@ -150,7 +150,9 @@ class Slots:
             if self._ending:
                 self._threads -= 1
                 return None
-            attempt = self._waiting.pop(next(iter(self._waiting)))
+            # The first of the lowest rank: attempts stand in the order of their arrival.
+            first = min(self._waiting.values(), key=lambda attempt: attempt.command.rank)
+            attempt = self._waiting.pop(first.id)
             self._running[attempt.id] = attempt
             self._change.notify_all()
             return attempt

@@ -130,6 +130,7 @@ class Dispatcher:
                 method=case.method,
                 parameters=case.parameters,
                 timeout=case.timeout,
+                rank=case.queue_rank,
                 request_id=case.request_id,
             ),
             agent_key(case.host),

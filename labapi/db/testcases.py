@@ -117,6 +117,7 @@ _COMMAND = (
     TestCase.method,
     TestCase.parameters,
     TestCase.timeout,
+    TestCase.queue_rank,
     TestCase.request_id,
 )
 _WAITING = (

@@ -52,6 +52,7 @@ class RunCase(Message, frozen=True, kw_only=True, tag="run_case"):
     :ivar attempt: fencing token; an agent runs an attempt at most once
     :ivar agent: UUID of the agent that the host belongs to; another one does not run it
     :ivar timeout: seconds that the method may run
+    :ivar rank: of those that wait at the agent the lowest begins first, of equals the oldest
     """
 
     case: str
@@ -62,6 +63,7 @@ class RunCase(Message, frozen=True, kw_only=True, tag="run_case"):
     method: str
     parameters: dict[str, Any]
     timeout: float
+    rank: int = 0
     request_id: str
 
 
