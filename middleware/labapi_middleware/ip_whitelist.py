@@ -25,13 +25,14 @@ Two come with this distribution, and :func:`by_lookup` makes one of a function:
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
 from labapi_middleware.addresses import networks
-from labapi_middleware.allow_rules import Rules, client_of
+from labapi_middleware.allow_rules import Client, Rules, client_of
 from labapi_middleware.faults import respond
 from labapi_middleware.filter import (
     Conf,
@@ -208,13 +209,17 @@ class Guard:
 
     def __call__(self, metadata: Mapping[str, str]) -> str | None:
         """Return the message for a 403, or None: this client may reach what has these metadata."""
-        reason = self._rules.denied(client_of(self._environ), metadata)
+        reason = self._rules.denied(self._client, metadata)
         if reason is None:
             return None
         if not self._logged:
             self._logged = True
             log_denial(self._environ, reason)
         return self._message
+
+    @functools.cached_property
+    def _client(self) -> Client:
+        return client_of(self._environ)
 
     def problem(self, key: str, value: str) -> str | None:
         """Return what is wrong with a metadata value that is being set, or None."""
