@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from jsonschema.exceptions import SchemaError
@@ -22,26 +22,69 @@ LOG = log.getLogger(__name__)
 _BROKEN = (Unresolvable, RecursionError, ArithmeticError, re.error)
 
 
+# Announcements that stay decoded: agents with the same plugins announce the same text.
+KEPT = 256
+LARGE = 65536  # characters; what is larger is decoded each time, so that little memory is kept
+
+
+class Method(msgspec.Struct, frozen=True):
+    """One method of an announcement, its parts as JSON."""
+
+    description: msgspec.Raw
+    schema: msgspec.Raw
+
+
+class Offers(NamedTuple):
+    """What an announcement says.
+
+    :ivar plugins: ``{plugin: {method: …}}``
+    :ivar names: of the plugins, separated by commas
+    :ivar descriptions: ``{plugin: {method: description}}`` as JSON
+    """
+
+    plugins: dict[str, dict[str, Method]]
+    names: str
+    descriptions: msgspec.Raw
+
+
+_decode = msgspec.json.Decoder(dict[str, dict[str, Method]]).decode
+
+
+def read(text: str) -> Offers:
+    """Decode the plugins of a host, as the database keeps them."""
+    return _kept(text) if len(text) <= LARGE else _read(text)
+
+
+def _read(text: str) -> Offers:
+    plugins = _decode(text)
+    descriptions = {
+        plugin: {name: method.description for name, method in methods.items()}
+        for plugin, methods in plugins.items()
+    }
+    return Offers(plugins, ",".join(plugins), msgspec.Raw(msgspec.json.encode(descriptions)))
+
+
+_kept = functools.lru_cache(maxsize=KEPT)(_read)
+
+
 def check(host: Record, plugin: str, method: str, parameters: dict[str, Any]) -> None:
     """Check that a host offers a method and that the parameters fit it.
 
     :raises InvalidInput: it does not, or they do not; the text lists what there is
     """
-    if plugin not in host.plugins:
+    plugins = read(host.plugins).plugins
+    if plugin not in plugins:
         raise InvalidInput(
-            f"plugin: host {host.host} has no plugin {plugin!r};"
-            f" {lookup.there_is(host.plugins, plugin)}"
+            f"plugin: host {host.host} has no plugin {plugin!r}; {lookup.there_is(plugins, plugin)}"
         )
-    methods = host.plugins[plugin]
+    methods = plugins[plugin]
     if method not in methods:
         raise InvalidInput(
             f"method: plugin {plugin} has no method {method!r}; {lookup.there_is(methods, method)}"
         )
-    schema = methods[method]["schema"]
-    if schema is not None:
-        validator = _validator(msgspec.json.encode(schema, order="deterministic"))
-        if validator is not None:
-            _check_parameters(validator, parameters)
+    validator = _validator(bytes(methods[method].schema))
+    if validator is not None:
+        _check_parameters(validator, parameters)
 
 
 def _check_parameters(validator: Any, parameters: dict[str, Any]) -> None:
@@ -53,12 +96,14 @@ def _check_parameters(validator: Any, parameters: dict[str, Any]) -> None:
 
 @functools.lru_cache(maxsize=1024)
 def _validator(schema: bytes) -> Any:
-    """Return the validator of an announced schema, None for one that is no schema.
+    """Return the validator of an announced schema, None for ``null`` and for what is no schema.
 
     The schema comes from an agent, so it may be wrong, or have patterns that take for ever on the
     right text. What is not looked at here, the agent itself judges.
     """
     document = msgspec.json.decode(schema)
+    if document is None:
+        return None  # anything goes
     if b'"patternProperties"' in schema:
         return None  # a pattern can take for ever, and this one cannot be left out
     validator = schemas.without_patterns(document)

@@ -8,7 +8,17 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Executable, bindparam, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Executable,
+    Text,
+    bindparam,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
 from sqlalchemy.dialects import mysql, sqlite
 
 from labapi.db.models import Base, Host, Service
@@ -22,13 +32,15 @@ MetaChange = Callable[[dict[str, str]], dict[str, str]]
 
 # Statements are built once: building one takes longer than running it.
 _LIVE = (Service.host == Host.host) & (Service.binary == AGENT)
+# As the text that it is kept as: many hosts announce the same, which is worth decoding once.
+_PLUGINS = type_coerce(Host.plugins, Text).label("plugins")
 _BRIEF = select(Host.id, Host.uuid, Host.host, Host.meta)
 _WHOLE = select(
     Host.id,
     Host.uuid,
     Host.host,
     Host.address,
-    Host.plugins,
+    _PLUGINS,
     Host.release,
     Host.slots,
     Host.meta,
@@ -36,13 +48,11 @@ _WHOLE = select(
     Service.last_seen_at,
     Service.stopped,
     Service.disabled,
-    Service.disabled_reason,
-    Service.facts,
 ).outerjoin(Service, _LIVE)
 _BY_ID = _WHOLE.where(Host.id == bindparam("id"))
 _BY_UUID = _WHOLE.where(Host.uuid == bindparam("uuid"))
 _BY_NAME = select(
-    Host.id, Host.uuid, Host.host, Host.address, Host.plugins, Host.release, Host.meta
+    Host.id, Host.uuid, Host.host, Host.address, _PLUGINS, Host.release, Host.meta
 ).where(or_(Host.host == bindparam("name"), Host.address == bindparam("name")))
 _AFTER: BindParameter[int] = bindparam("after")
 _LIMIT: BindParameter[int] = bindparam("limit")
@@ -81,14 +91,17 @@ _ACCEPT = (
 
 
 def get(connection: Connection, key: int | uuid.UUID) -> Record | None:
-    """Return the host with this id or UUID."""
+    """Return the host with this id or UUID; its plugins are JSON text."""
     if isinstance(key, int):
         return connection.execute(_BY_ID, {"id": key}).one_or_none()
     return connection.execute(_BY_UUID, {"uuid": str(key)}).one_or_none()
 
 
 def named(connection: Connection, name: str) -> Sequence[Record]:
-    """Return the host of this name, or else the hosts with this address."""
+    """Return the host of this name, or else the hosts with this address.
+
+    Their plugins are JSON text.
+    """
     found = connection.execute(_BY_NAME, {"name": name}).all()
     return [host for host in found if host.host == name] or found
 
@@ -97,7 +110,7 @@ def page(connection: Connection, *, after: int, limit: int, whole: bool) -> Sequ
     """Return hosts in the order of their ids.
 
     :param after: the last id of the page before, 0 for the first page
-    :param whole: with plugins and the time of the last heartbeat
+    :param whole: with plugins, as JSON text, and the time of the last heartbeat
     """
     statement: Executable = _WHOLE_PAGE if whole else _BRIEF_PAGE
     return connection.execute(statement, {"after": after, "limit": limit}).all()

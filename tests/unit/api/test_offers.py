@@ -5,16 +5,51 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from labapi.api import offers
 from labapi.exceptions import InvalidInput
+from labapi.rpc.messages import MethodDescription
 
 
 def check(schema: dict[str, Any], parameters: dict[str, Any]) -> None:
     plugins = {"p": {"m": {"description": "", "schema": schema}}}
-    host: Any = SimpleNamespace(host="lab-1", plugins=plugins)
+    host: Any = SimpleNamespace(host="lab-1", plugins=msgspec.json.encode(plugins).decode())
     offers.check(host, "p", "m", parameters)
+
+
+def announced(**descriptions: str) -> str:
+    plugins = {"p": {name: MethodDescription(description=d) for name, d in descriptions.items()}}
+    return msgspec.json.encode(plugins).decode()
+
+
+def test_it_is_read_as_it_was_written() -> None:
+    texts = {"z": 'größer \\ "than" \n\0', "a": "", "m": "🜚 </script>"}
+    read = offers.read(announced(**texts))
+    assert read.names == "p"
+    assert bytes(read.descriptions) == msgspec.json.encode({"p": texts})
+    assert bytes(read.plugins["p"]["z"].schema) == b"null"
+
+
+def test_there_may_be_no_plugins() -> None:
+    assert offers.read("{}") == ({}, "", msgspec.Raw(b"{}"))
+
+
+def test_the_same_announcement_is_decoded_once() -> None:
+    text = announced(once="x")
+    assert offers.read(text) is offers.read(text[:5] + text[5:])
+
+
+def test_few_and_small_ones_stay_in_memory() -> None:
+    first = announced(first="x")
+    read = offers.read(first)
+    for number in range(offers.KEPT):
+        offers.read(announced(other=str(number)))
+    assert offers.read(first) is not read
+    large = announced(large="x" * offers.LARGE)
+    assert offers.read(large) is not offers.read(large)
+    assert offers.read(large) == offers.read(large)
 
 
 def nested(levels: int) -> dict[str, Any]:
