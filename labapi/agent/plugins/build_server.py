@@ -10,9 +10,11 @@ from urllib.parse import urlsplit
 
 from labapi.agent.errors import CaseError
 from labapi.agent.plugins import Outcome, Run, method
-from labapi.agent.plugins import source as source_program
 from labapi.agent.plugins.linux_system import ARGS_SCHEMA, COMMAND_SCHEMA, LinuxSystem, words
 from labapi.exceptions import InvalidInput
+
+# Run as a program and not imported: what it reads archives with would stay in the agent's memory.
+SOURCE_PROGRAM = Path(__file__).with_name("source.py")
 
 GIT_SCHEMES = ("git", "ssh", "http", "https", "file")
 GIT = {
@@ -90,7 +92,7 @@ def _fetch_git(run: Run, url: str, ref: str | None, tree: Path) -> None:
 
 def _fetch(run: Run, source: str, tree: Path) -> None:
     """Fetch and unpack in a process of the case's own, with its user, limits and timeout."""
-    argv = [sys.executable, "-I", source_program.__file__, source, str(tree)]
+    argv = [sys.executable, "-I", str(SOURCE_PROGRAM), source, str(tree)]
     _must(run.execute(argv, cwd=run.workdir, capture=1000), "source")
 
 
