@@ -94,8 +94,12 @@ class Server:
         return [process.memory_info().rss / 2**20 for process in self._all()]
 
     def peak(self) -> float:
-        """Return the largest MiB of memory that one of its processes has had."""
-        return max(_high_water(process.pid) for process in self._all())
+        """Return the largest MiB of memory that one of the processes that serve has had.
+
+        A parent that only watches its workers is larger than they are, and would hide their growth.
+        """
+        serving = (process for process in self._all() if not process.children())
+        return max(_high_water(process.pid) for process in serving)
 
     def pids(self) -> list[int]:
         """Return the ids of the program and its children."""
