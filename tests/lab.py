@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import time
 import uuid
@@ -91,8 +92,27 @@ def empty_in_process_broker() -> None:
     memory.Transport.global_state.clear()
 
 
-def until(condition: Any, timeout: float = 10.0, what: str = "it") -> Any:
-    """Wait until a condition holds and return its value."""
+class Gate:
+    """A place where the script of a case waits until the test lets it go on.
+
+    :param file: is not there while the gate is closed
+    :ivar wait: the shell command that waits
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self.wait = f"until test -e {shlex.quote(str(file))}; do sleep 0.02; done"
+
+    def open(self) -> None:
+        """Let it go on."""
+        self._file.touch()
+
+
+def until(condition: Any, timeout: float = 60.0, what: str = "it") -> Any:
+    """Wait until a condition holds and return its value.
+
+    :param timeout: seconds; generous, since a slow machine is no failure
+    """
     deadline = time.monotonic() + timeout
     while not (value := condition()):
         if time.monotonic() > deadline:

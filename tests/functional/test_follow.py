@@ -7,12 +7,13 @@ import datetime
 import json
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import webob
 
 from labapi.db import outputs, testcases
-from tests.lab import HOST, Lab, until
+from tests.lab import HOST, Gate, Lab, until
 
 
 def post(lab: Lab, script: str, **more: object) -> str:
@@ -52,12 +53,18 @@ def no_waiter_is_left(lab: Lab) -> Iterator[None]:
     until(lambda: not lab.backend.waiters._waiting, what="the end of the last waiter")
 
 
-def test_it_streams_until_the_case_ends(lab: Lab) -> None:
-    case = post(lab, "for n in 1 2 3; do echo $n; sleep 0.8; done")
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    return Gate(tmp_path / "gate")
+
+
+def test_it_streams_until_the_case_ends(lab: Lab, gate: Gate) -> None:
+    case = post(lab, f"echo 1; {gate.wait}; echo 2; echo 3")
     stream = iter(follow(lab, case))
-    first = next(stream)
+    assert next(stream) == b"1\n"
     assert lab.database.read(testcases.get, case).state == testcases.RUNNING
-    assert first + b"".join(stream) == b"1\n2\n3\n"
+    gate.open()
+    assert b"".join(stream) == b"2\n3\n"
 
 
 def test_a_finished_case_ends_at_once(lab: Lab) -> None:
@@ -67,22 +74,33 @@ def test_a_finished_case_ends_at_once(lab: Lab) -> None:
     assert b"".join(follow(lab, case, "&offset=2")) == b"ne\n"
 
 
-def test_binary_output_survives(lab: Lab) -> None:
-    case = post(lab, r"printf '\000\377\200\r\n\033[0m'; sleep 0.7; head -c 300000 /dev/zero")
-    assert b"".join(follow(lab, case)) == b"\x00\xff\x80\r\n\x1b[0m" + bytes(300_000)
+def test_binary_output_survives(lab: Lab, gate: Gate) -> None:
+    case = post(lab, rf"printf '\000\377\200\r\n\033[0m'; {gate.wait}; head -c 300000 /dev/zero")
+    stream = iter(follow(lab, case))
+    assert next(stream) == b"\x00\xff\x80\r\n\x1b[0m"
+    gate.open()
+    assert b"".join(stream) == bytes(300_000)
 
 
-def test_many_followers_at_once(lab: Lab) -> None:
-    case = post(lab, "for n in 1 2 3 4; do echo $n; sleep 0.4; done")
+def test_many_followers_at_once(lab: Lab, gate: Gate) -> None:
+    case = post(lab, f"echo 1; {gate.wait}; echo 2; echo 3")
+    begun = threading.Barrier(31, timeout=60)
     got: list[bytes] = []
-    threads = [
-        threading.Thread(target=lambda: got.append(b"".join(follow(lab, case)))) for _ in range(30)
-    ]
+
+    def read() -> None:
+        stream = iter(follow(lab, case))
+        first = next(stream)
+        begun.wait()
+        got.append(first + b"".join(stream))
+
+    threads = [threading.Thread(target=read) for _ in range(30)]
     for thread in threads:
         thread.start()
+    begun.wait()
+    gate.open()
     for thread in threads:
-        thread.join(20)
-    assert got == [b"1\n2\n3\n4\n"] * 30
+        thread.join(60)
+    assert got == [b"1\n2\n3\n"] * 30
 
 
 def test_a_follower_who_goes_away(lab: Lab) -> None:
@@ -95,18 +113,20 @@ def test_a_follower_who_goes_away(lab: Lab) -> None:
     lab.backend.hints.cancel_wanted(case)
 
 
-def test_server_sent_events(lab: Lab) -> None:
-    case = post(lab, r"echo one; sleep 0.8; printf '\377'")
-    stream = b"".join(follow(lab, case, accept="text/event-stream")).decode()
-    events = [_parsed(block) for block in stream.strip().split("\n\n")]
-    kinds = [event["event"] for event in events]
-    assert kinds[-1] == "end"
-    assert set(kinds[:-1]) == {"output"}
-    first, *_, last = events[:-1]
+def test_server_sent_events(lab: Lab, gate: Gate) -> None:
+    case = post(lab, rf"echo one; {gate.wait}; printf '\377'")
+    stream = iter(follow(lab, case, accept="text/event-stream"))
+    begun = next(stream)
+    gate.open()
+    text = (begun + b"".join(stream)).decode()
+    # What begins with a colon only shows that the stream is alive.
+    blocks = [block for block in text.strip().split("\n\n") if not block.startswith(":")]
+    first, second, end = map(_parsed, blocks)
+    assert [event["event"] for event in (first, second, end)] == ["output", "output", "end"]
     assert json.loads(first["data"]) == {"offset": 0, "text": "one\n"}
     assert first["id"] == "4"
-    assert base64.b64decode(json.loads(last["data"])["base64"]) == b"\xff"
-    assert json.loads(events[-1]["data"])["result"] == "PASS"
+    assert base64.b64decode(json.loads(second["data"])["base64"]) == b"\xff"
+    assert json.loads(end["data"])["result"] == "PASS"
 
 
 def test_events_resume_after_the_last_one_seen(lab: Lab) -> None:
