@@ -102,7 +102,7 @@ def test_an_operator_can_mend_the_list_from_anywhere(guarded: Lab) -> None:
     try:
         set_metadata(guarded, {"allow-dev": "192.0.2.1", "allow-me": "127.0.0.0/8"})
         assert ask(guarded, "/slaves/1").status_code == 200
-        done = ask(guarded, "/testcases?wait=30", "POST", case(HOST))
+        done = ask(guarded, "/testcases?wait=60", "POST", case(HOST))
         assert (done.status_code, done.json["result"]) == (200, "PASS")
         cancelled = ask(guarded, f"/testcases/{done.json['id']}", "DELETE")
         assert cancelled.status_code == 409

@@ -22,8 +22,13 @@ CASE = {
     "parameters": {"command": "true"},
 }
 
+# The same examples in each run, however long they take: a run says something of the code only.
 SETTINGS = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 json_values = st.recursive(
@@ -70,9 +75,9 @@ def test_a_body_that_is_not_utf8(lab: Lab) -> None:
 
 def test_a_field_twice_after_very_many_others(lab: Lab) -> None:
     names = [f'"{number:x}":1' for number in range(50_000)]
-    began = time.monotonic()
+    began = time.thread_time()
     response = post(lab, ("{" + ",".join([*names, names[-1]]) + "}").encode())
-    assert time.monotonic() - began < 5
+    assert time.thread_time() - began < 5  # of the processor; each with each takes minutes
     assert response.json["badRequest"]["message"] == "the body has the field 'c34f' twice"
 
 
@@ -114,7 +119,7 @@ def test_a_chunked_body_larger_than_the_limit(lab: Lab) -> None:
 
 
 def test_a_chunked_body(lab: Lab) -> None:
-    request = webob.Request.blank("/v2.1/testcases?wait=30", method="POST", remote_addr="127.0.0.1")
+    request = webob.Request.blank("/v2.1/testcases?wait=60", method="POST", remote_addr="127.0.0.1")
     request.content_type = "application/json"
     request.environ["wsgi.input"] = io.BytesIO(json.dumps(CASE).encode())
     request.environ["HTTP_TRANSFER_ENCODING"] = "chunked"
