@@ -6,22 +6,17 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from tests.lab import ROOT, until
+from tests.middleware.servers import free_port
+
+__all__ = ["BIN", "Program", "curl", "free_port", "run"]
 
 BIN = Path(sys.executable).parent
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Program:
@@ -44,7 +39,7 @@ class Program:
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )
 
-    def says(self, text: str, timeout: float = 20.0) -> None:
+    def says(self, text: str, timeout: float = 60.0) -> None:
         """Wait until the program has written something."""
 
         def said() -> bool:
@@ -57,7 +52,7 @@ class Program:
         """Return what it has written."""
         return self.log.read_text(errors="replace")
 
-    def stop(self, number: int = signal.SIGTERM, timeout: float = 20.0) -> int:
+    def stop(self, number: int = signal.SIGTERM, timeout: float = 60.0) -> int:
         """Send a signal to the program and return its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(number)
@@ -75,7 +70,7 @@ def run(name: str, *args: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[
         [str(BIN / name), *args],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
         cwd=cwd,
         stdin=subprocess.DEVNULL,
@@ -85,6 +80,6 @@ def run(name: str, *args: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[
 def curl(*args: str) -> Any:
     """Run curl and return the JSON document that it prints."""
     done = subprocess.run(
-        ["curl", "-sS", "--max-time", "40", *args], capture_output=True, text=True, check=True
+        ["curl", "-sS", "--max-time", "90", *args], capture_output=True, text=True, check=True
     )
     return json.loads(done.stdout)

@@ -135,27 +135,26 @@ def test_an_unknown_user_takes_as_long_as_a_known_one(tmp_path):
     app = build(Basic, plain(), htpasswd_file=str(path))
 
     def cost(user: str) -> float:
-        times = []
-        for _ in range(7):
-            begin = time.process_time()
-            call(app, environ(headers=login(user, "wrong")))
-            times.append(time.process_time() - begin)
-        return sorted(times)[3]
+        begin = time.thread_time()
+        call(app, environ(headers=login(user, "wrong")))
+        return time.thread_time() - begin
 
-    assert 0.5 < cost("nobody") / cost("alice") < 2
+    ratios = sorted(cost("nobody") / cost("alice") for _ in range(7))
+    # Without a password to compare it would be a hundredth; a busy machine measures badly.
+    assert 0.2 < ratios[3] < 5
 
 
 def test_a_right_password_is_remembered(tmp_path):
     path = tmp_path / "htpasswd"
     path.write_text(f"alice:{hashed(b'x', 10)}\n")
     app = build(Basic, plain(), htpasswd_file=str(path))
-    begin = time.process_time()
+    begin = time.thread_time()
     assert call(app, environ(headers=login("alice", "x"))).status == 200
-    first = time.process_time() - begin
-    begin = time.process_time()
+    first = time.thread_time() - begin
+    begin = time.thread_time()
     for _ in range(10):
         assert call(app, environ(headers=login("alice", "x"))).status == 200
-    assert time.process_time() - begin < first
+    assert time.thread_time() - begin < first
     assert call(app, environ(headers=login("alice", "y"))).status == 401
 
 
