@@ -98,7 +98,7 @@ class Conductor:
             transport, [REPORT_QUEUE, HEARTBEAT_QUEUE], self._take, name="conductor"
         )
         self._consumer.start()
-        assert self._consumer.consuming.wait(5)
+        assert self._consumer.consuming.wait(60)
 
     def _take(self, messages: list[AnyMessage]) -> None:
         self.received += messages
@@ -117,7 +117,7 @@ class Conductor:
         )
 
     def wait(
-        self, kind: type[Any], count: int = 1, timeout: float = 10.0, **fields: Any
+        self, kind: type[Any], count: int = 1, timeout: float = 60.0, **fields: Any
     ) -> list[Any]:
         """Return the messages of a kind with these fields once there are so many."""
         until = time.monotonic() + timeout
@@ -134,7 +134,7 @@ class Conductor:
             except queue.Empty:
                 raise AssertionError(f"no {kind.__name__} {fields}; got {self.received}") from None
 
-    def result(self, command: RunCase, timeout: float = 10.0) -> CaseResult:
+    def result(self, command: RunCase, timeout: float = 60.0) -> CaseResult:
         """Return the result of an attempt, with its whole output, however many pieces it had."""
         found: CaseResult = self.wait(CaseResult, attempt=command.attempt, timeout=timeout)[0]
         pieces = {
@@ -192,12 +192,14 @@ def start(make_conf: Callable[..., Any], conductor: Conductor) -> Iterator[Calla
         agent = Agent(conf, Transport(conf))
         agent.start()
         agents.append(agent)
+        for consumer in agent._consumers:  # the broker drops what no queue is there for
+            assert consumer.consuming.wait(60)
         return agent
 
     yield begin
     for agent in agents:
         if agent.alive:
-            agent.stop(5)
+            agent.stop()
 
 
 def case(method: str = "run_shell", /, *, plugin: str = "linux_system", **fields: Any) -> RunCase:
@@ -209,7 +211,7 @@ def case(method: str = "run_shell", /, *, plugin: str = "linux_system", **fields
             "case": str(uuid.uuid4()),
             "attempt": str(uuid.uuid4()),
             "host": HOST,
-            "timeout": 20.0,
+            "timeout": 60.0,
             "request_id": "req-test",
             **command,
         },

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,16 +46,18 @@ def sleeping(number: str) -> list[int]:
     return found
 
 
-def wait_for(condition: Callable[[], object], timeout: float = 5.0) -> None:
+def wait_for(condition: Callable[[], Any], timeout: float = 60.0) -> Any:
+    """Wait until a condition holds, and return its value."""
     until = time.monotonic() + timeout
-    while not condition():
+    while not (value := condition()):
         assert time.monotonic() < until, "it did not come true"
         time.sleep(0.01)
+    return value
 
 
 @pytest.fixture(params=["sessions", "cgroup"])
 def make_run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeRun]:
-    """Return a function that makes a Run with a timeout in seconds."""
+    """Return a function that makes a Run; timeout and grace in seconds."""
     CHILDREN.adopt_orphans()
     groups = None
     if request.param == "cgroup":
@@ -62,18 +65,20 @@ def make_run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeRun
         if groups is None:
             pytest.skip("no control group can be made here")
     limits = Limits({"PATH": os.environ["PATH"]})
-    surroundings = Surroundings(tmp_path, 0.3, limits, groups)
     runs = []
 
-    def make(timeout: float = 10.0) -> Run:
+    def make(timeout: float = 60.0, grace: float = 0.3) -> Run:
+        def started(_pid: int, _start: int) -> None:
+            run.deadline = time.monotonic() + timeout  # so that there is something to end
+
         run = Run(
             "case",
             str(uuid.uuid4()),
             timeout,
-            surroundings=surroundings,
+            surroundings=Surroundings(tmp_path, grace, limits, groups),
             output=OutputBuffer(1_000_000),
             stop=Stop(),
-            noted=lambda pid, start: None,
+            noted=started,
         )
         runs.append(run)
         return run
@@ -106,7 +111,6 @@ def make_run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeRun
 )
 def test_timeout_ends_everything(make_run: MakeRun, nap: str, script: str) -> None:
     run = make_run(0.4)
-    begun = time.monotonic()
     with pytest.raises(Stopped):
         run.execute(["sh", "-c", script.format(n=nap)])
     assert not sleeping(nap)
@@ -114,7 +118,6 @@ def test_timeout_ends_everything(make_run: MakeRun, nap: str, script: str) -> No
     assert run.ended.found
     assert not run.ended.left
     assert "nothing is left" in str(run.ended)
-    assert time.monotonic() - begun < 3
 
 
 def test_a_process_that_hops_from_pid_to_pid_ends(make_run: MakeRun) -> None:
@@ -136,16 +139,22 @@ def test_a_process_that_hops_from_pid_to_pid_ends(make_run: MakeRun) -> None:
 def test_cancel_ends_everything_at_once(make_run: MakeRun, nap: str) -> None:
     run = make_run()
     threading.Timer(0.2, run._stop.set, ["cancelled"]).start()
-    begun = time.monotonic()
-    with pytest.raises(Stopped, match="cancelled"):
+    with pytest.raises(Stopped, match="cancelled"):  # long before the sleeps end
         run.execute(["sh", "-c", f"setsid sleep {nap} & sleep {nap}"])
-    assert time.monotonic() - begun < 2
 
 
-def test_output_up_to_the_end_is_kept(make_run: MakeRun) -> None:
-    run = make_run(0.3)
+def test_output_up_to_the_end_is_kept(make_run: MakeRun, tmp_path: Path, nap: str) -> None:
+    run = make_run(grace=60)
+    ready = tmp_path / "ready"
+    script = f"trap 'echo last words; exit' TERM; echo first; touch {ready}; sleep {nap} & wait"
+
+    def cancel() -> None:
+        wait_for(ready.exists)
+        run._stop.set("cancelled")
+
+    threading.Thread(target=cancel).start()
     with pytest.raises(Stopped):
-        run.execute(["sh", "-c", "trap 'echo last words; exit' TERM; echo first; sleep 9 & wait"])
+        run.execute(["sh", "-c", script])
     assert run._output.take() == (0, b"first\nlast words\n")
 
 
@@ -153,11 +162,9 @@ def test_a_background_process_that_holds_stdout_holds_up_nothing(
     make_run: MakeRun, nap: str
 ) -> None:
     run = make_run()
-    begun = time.monotonic()
     outcome = run.execute(["sh", "-c", f"sleep {nap} & echo done"], capture=100)
-    assert time.monotonic() - begun < 1
     assert (outcome.result, outcome.captured) == ("PASS", b"done\n")
-    assert sleeping(nap)  # it runs on until the method returns
+    wait_for(lambda: sleeping(nap))  # it runs on until the method returns
     assert not run.tree.quiet()
     ended = run.tree.end(0.3)
     assert [name.split()[0] for name in ended.found.values()] == ["sleep"]
@@ -238,21 +245,23 @@ def test_ended_orphans_do_not_stay_as_zombies(make_run: MakeRun) -> None:
     run = make_run()
     run.execute(["sh", "-c", "for i in 1 2 3 4 5; do (setsid true &); done; (true &); sleep 0.1"])
     run.tree.end(0)
-    for _ in range(2):
+
+    def reaped() -> bool:
         CHILDREN.sweep()
-    mine = proc.children(os.getpid())
-    assert mine is not None
-    assert not [p for p in map(proc.read, mine) if p is not None and p.state == "Z"]
+        mine = map(proc.read, proc.children(os.getpid()))
+        return not [p for p in mine if p is not None and p.state == "Z"]
+
+    wait_for(reaped)
 
 
 def test_a_pid_that_was_used_again_is_not_signalled() -> None:
     from labapi.agent.children import send
 
-    child = subprocess.Popen(["sleep", "9"])
+    child = subprocess.Popen(["sleep", "600"])
     now = proc.read(child.pid)
     assert now is not None
     earlier = proc.Process(now.pid, now.parent, now.session, now.start - 1, "S", "sleep")
     assert send(earlier, 9)
     assert child.poll() is None
     assert send(now, 9)
-    assert child.wait(5) == -9
+    assert child.wait(60) == -9
