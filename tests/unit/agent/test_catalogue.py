@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -18,14 +17,13 @@ HEAD = "from labapi.agent.plugins import Plugin, method\n"
 GOOD = HEAD + "class P(Plugin):\n  @method('Do')\n  def do(self, run, parameters): pass\n"
 
 
-def load(*names: str, allowed: tuple[str, ...] = ("*",), timeout: float = 5.0) -> Catalogue:
+def load(*names: str, allowed: tuple[str, ...] = ("*",), timeout: float = 60.0) -> Catalogue:
     return Catalogue(list(names), allowed=allowed, timeout=timeout)
 
 
 @pytest.mark.parametrize(
     "broken",
     [
-        "import time\ntime.sleep(60)",
         "raise RuntimeError('broken')",
         "import sys\nsys.exit(3)",
         "import no_such_module",
@@ -34,15 +32,26 @@ def load(*names: str, allowed: tuple[str, ...] = ("*",), timeout: float = 5.0) -
         "",
     ],
 )
-def test_a_plugin_that_fails_or_hangs_is_not_offered_and_the_others_are(
+def test_a_plugin_that_fails_is_not_offered_and_the_others_are(
     install: Install, broken: str
 ) -> None:
-    # A name of its own: what hangs in an import holds the lock of its module.
     name = f"broken_{uuid.uuid4().hex}"
     install("two", {"bad": f"{name}:P", "good": "good_mod:P"}, **{name: broken}, good_mod=GOOD)
-    begun = time.monotonic()
-    assert set(load("bad", "good", timeout=0.3).offered()) == {"good"}
-    assert time.monotonic() - begun < 3
+    assert set(load("bad", "good").offered()) == {"good"}
+
+
+def test_a_plugin_that_hangs_is_not_offered_and_the_others_are(
+    install: Install, caplog: pytest.LogCaptureFixture
+) -> None:
+    # A name of its own: what hangs in an import holds the lock of its module.
+    name = f"hanging_{uuid.uuid4().hex}"
+    hangs = "import time\ntime.sleep(600)"
+    install("two", {"bad": f"{name}:P", "good": "good_mod:P"}, **{name: hangs}, good_mod=GOOD)
+    for timeout in (0.3, 60.0):  # a busy machine may need longer for the good one, too
+        if offered := load("bad", "good", timeout=timeout).offered():
+            break
+    assert set(offered) == {"good"}
+    assert f"{name}:P took longer than" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def test_memory_is_limited(start: Start, conductor: Conductor) -> None:
 def test_processes_are_limited(start: Start, conductor: Conductor, place: Path) -> None:
     start(run_as="nobody", process_limit=30, work_dir=str(place))
     command = case(
-        command="sh", args=["-c", "for i in $(seq 60); do sleep 5 & done; wait"], timeout=3
+        command="sh", args=["-c", "for i in $(seq 60); do sleep 600 & done; wait"], timeout=60
     )
     conductor.send(command)
     result = conductor.result(command)
@@ -146,9 +146,11 @@ def test_processes_are_limited(start: Start, conductor: Conductor, place: Path) 
 
 def test_processes_are_less_urgent(start: Start, conductor: Conductor) -> None:
     start(nice=7)
-    command = case(command="sh", args=["-c", "sleep 0.1; nice"])
-    conductor.send(command)
     own = os.nice(0)
+    # A process has the agent's own urgency for the moment in which it starts.
+    script = f"while test $(nice) = {own}; do sleep 0.02; done; nice"
+    command = case(command="sh", args=["-c", script])
+    conductor.send(command)
     assert conductor.result(command).output.decode().strip() == str(min(19, own + 7))
 
 

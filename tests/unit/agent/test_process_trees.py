@@ -143,13 +143,12 @@ def test_cancel_ends_everything_at_once(make_run: MakeRun, nap: str) -> None:
         run.execute(["sh", "-c", f"setsid sleep {nap} & sleep {nap}"])
 
 
-def test_output_up_to_the_end_is_kept(make_run: MakeRun, tmp_path: Path, nap: str) -> None:
+def test_output_up_to_the_end_is_kept(make_run: MakeRun, nap: str) -> None:
     run = make_run(grace=60)
-    ready = tmp_path / "ready"
-    script = f"trap 'echo last words; exit' TERM; echo first; touch {ready}; sleep {nap} & wait"
+    script = f"trap 'echo last words; exit' TERM; echo first; sleep {nap} & wait"
 
     def cancel() -> None:
-        wait_for(ready.exists)
+        wait_for(lambda: sleeping(nap))  # what is about to start it may miss a signal
         run._stop.set("cancelled")
 
     threading.Thread(target=cancel).start()

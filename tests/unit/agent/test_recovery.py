@@ -133,7 +133,7 @@ def test_results_that_the_broker_has_not_seen_are_sent(
     for number, command in enumerate(commands):
         result = conductor.result(command)
         assert (result.outcome, result.exit_code) == ("PASS", 0)
-        assert 0.3 <= result.age < 60
+        assert 0.3 <= result.age < 600
         assert conductor.output(command) == b"%0100000d" % number
     wait_for(lambda: not agent._journal.unreported())
 
@@ -143,7 +143,7 @@ def test_a_pid_that_was_used_again_survives(
 ) -> None:
     folder = Path(make_conf().state_path) / f"agent-{HOST}"
     folder.mkdir(parents=True)
-    bystander = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    bystander = subprocess.Popen(["sleep", "600"], start_new_session=True)
     now = proc.read(bystander.pid)
     assert now is not None
     command = case(command="sleep", args="60")
@@ -181,7 +181,7 @@ def test_an_attempt_runs_once_whenever_the_agent_is_killed(
     start(slots=4)
     for command in commands:
         conductor.send(command)
-    results = {c.attempt: conductor.result(c, timeout=20) for c in commands}
+    results = {c.attempt: conductor.result(c) for c in commands}
     ran = log.read_text().split()
     assert len(ran) == len(set(ran))
     passed = {attempt for attempt, result in results.items() if result.outcome == "PASS"}

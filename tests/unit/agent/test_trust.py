@@ -20,14 +20,18 @@ from labapi.rpc.messages import (
     Announce,
     CancelCase,
     CaseResult,
+    CaseStarted,
     Heartbeat,
+    Introduce,
     Message,
     RunCase,
     Welcome,
 )
 from labapi.rpc.signing import Signer
 from labapi.rpc.transport import Transport
+from tests.lab import Gate
 from tests.unit.agent.conftest import HOST, Conductor, case
+from tests.unit.agent.test_process_trees import wait_for
 
 Start = Callable[..., Agent]
 
@@ -47,7 +51,7 @@ class Signing:
         self.signer: Signer = signer
         self.publisher = Publisher(transport, signer=signer)
 
-    def send(self, *commands: Message, control: bool = False, expires: float = 30) -> None:
+    def send(self, *commands: Message, control: bool = False, expires: float = 300) -> None:
         kind = "control" if control else "agent"
         self.publisher.publish([Envelope(c, f"{kind}.{HOST}", expires=expires) for c in commands])
 
@@ -185,18 +189,20 @@ def test_cases_wait_until_a_conductor_has_told_the_time(
     assert conductor.result(command).outcome == "PASS"
 
 
-def test_cancelling_is_signed_too(agent: Agent, signed: Signing, conductor: Conductor) -> None:
-    command = case(command="sleep", args="0.7")
+def test_cancelling_is_signed_too(
+    agent: Agent, signed: Signing, conductor: Conductor, tmp_path: Path
+) -> None:
+    gate = Gate(tmp_path / "gate")
+    command, other = (case(command="sh", args=["-c", gate.wait]) for _ in range(2))
     cancel = CancelCase(case=command.case, attempt=command.attempt, host=HOST)
-    signed.send(command)
-    time.sleep(0.2)
+    signed.send(command, other)
+    for running in (command, other):
+        conductor.wait(CaseStarted, attempt=running.attempt)
     conductor.send(cancel)
-    assert conductor.result(command).outcome == "PASS"
-    other = case(command="sleep", args="30")
-    signed.send(other)
-    time.sleep(0.2)
     signed.send(CancelCase(case=other.case, attempt=other.attempt, host=HOST), control=True)
-    assert conductor.result(other).outcome == "CANCELLED"
+    assert conductor.result(other).outcome == "CANCELLED"  # and what came before was refused
+    gate.open()
+    assert conductor.result(command).outcome == "PASS"
 
 
 def test_heartbeats_go_on_asking_until_there_is_an_answer(
@@ -303,15 +309,15 @@ def test_obeying_everybody_is_a_warning(
 
 
 def test_a_case_for_the_predecessor_does_not_run_here(
-    start: Start, conductor: Conductor, tmp_path: Path
+    start: Start, conductor: Conductor, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     start()
     mine = conductor.wait(Announce)[0].agent
     conductor.send(replace(touch(tmp_path / "file"), agent="somebody else"))
+    wait_for(lambda: "cases here are for another agent" in caplog.text)
     own = replace(case(command="true"), agent=mine)
-    time.sleep(0.3)
     conductor.send(own)
-    assert conductor.result(own, timeout=20).outcome == "PASS"
+    assert conductor.result(own).outcome == "PASS"
     assert not (tmp_path / "file").exists()
 
 
@@ -320,9 +326,10 @@ def test_a_refused_agent_says_what_to_do(
 ) -> None:
     announced = conductor.wait(Announce)[-1]
     refusal = Welcome(host=HOST, agent=announced.agent, challenge="", clock=0.0, accepted=False)
-    signed.send(refusal, refusal, control=True)
+    seen = len(conductor.wait(Announce))
+    signed.send(refusal, refusal, Introduce(host=HOST), control=True)
+    conductor.wait(Announce, seen + 1)  # by now it has read the refusals
     own = replace(case(command="true"), agent=announced.agent)
-    time.sleep(0.3)
     signed.send(own)
     conductor.result(own)
     said = [r.message for r in caplog.records if "labapi-manage agent accept" in r.message]
