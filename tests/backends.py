@@ -20,7 +20,7 @@ def database(
     """Return a database with the current schema and nothing in it."""
     server = MariaDB().create() if request.param == "mariadb" else None
     url = server.url if server else f"sqlite:///{tmp_path_factory.mktemp('db')}/labapi.sqlite"
-    conf = config.new(database__connection=url)
+    conf = config.new(database__connection=url, database__timeout=60.0)
     conf([], project="labapi", default_config_files=[])
     opened = Database(conf)
     migration.upgrade(opened)
@@ -37,8 +37,8 @@ def transport(request: pytest.FixtureRequest) -> Iterator[Transport]:
     conf = config.new(
         messaging__transport_url=server.url if server else "memory://",
         messaging__memory_polling_interval=0.001,
-        messaging__connect_timeout=2.0,
-        messaging__confirm_timeout=2.0,
+        messaging__connect_timeout=60.0,
+        messaging__confirm_timeout=60.0,
     )
     conf([], project="labapi", default_config_files=[])
     yield Transport(conf)

@@ -49,6 +49,9 @@ class Lab:
             "agent__slots": 8,
             "conductor__sweep_interval": 0.3,
             "messaging__memory_polling_interval": 0.001,
+            "messaging__connect_timeout": 60.0,
+            "messaging__confirm_timeout": 60.0,
+            "database__timeout": 60.0,
             "api__paste_config": str(ROOT / "etc" / "api-paste.ini"),
         }
         self.conf = config.new(**{**defaults, **options})
@@ -125,7 +128,7 @@ class MariaDB:
     """A database of a test's own on a MariaDB server."""
 
     def __init__(self, host: str = "127.0.0.1", port: int = 3306, user: str = "root") -> None:
-        self._server = {"host": host, "port": port, "user": user, "connect_timeout": 5}
+        self._server = {"host": host, "port": port, "user": user, "connect_timeout": 60}
         self.name = f"labapi_test_{uuid.uuid4().hex[:12]}"
         self.url = f"mysql+pymysql://{user}@{host}:{port}/{self.name}"
 
@@ -165,7 +168,7 @@ class RabbitMQ:
 def rabbitmqctl(*args: str) -> str:
     """Run rabbitmqctl and return what it prints."""
     done = subprocess.run(
-        ["rabbitmqctl", "-q", *args], capture_output=True, text=True, timeout=60, check=False
+        ["rabbitmqctl", "-q", *args], capture_output=True, text=True, timeout=120, check=False
     )
     if done.returncode:
         raise RuntimeError(f"rabbitmqctl {args[0]}: {done.stdout}{done.stderr}")

@@ -88,6 +88,7 @@ class Bench:
 
 
 MANY = range(heartbeats.FEW + 20)
+BUSY = 120.0  # seconds that a step may take on a busy machine; far less than the skews here
 
 
 def test_a_host_is_up_from_its_first_heartbeat_on(database: Database) -> None:
@@ -118,13 +119,13 @@ def test_skew_is_measured_and_harms_nothing(database: Database, skew: float) -> 
     bench.announce(0)
     bench.take([bench.heartbeat(0, clock=time.time() + skew)])
     row = bench.row()
-    assert row.facts["clock_skew"] == pytest.approx(skew, abs=2)
+    assert row.facts["clock_skew"] == pytest.approx(skew, abs=BUSY)
     arrived = row.last_seen_at
-    assert abs((datetime.datetime.now(datetime.UTC) - arrived).total_seconds()) < 2
+    assert abs((datetime.datetime.now(datetime.UTC) - arrived).total_seconds()) < BUSY
 
 
 def test_in_a_large_lab_facts_are_written_now_and_then(database: Database) -> None:
-    bench = Bench(database, facts_interval=60)
+    bench = Bench(database, facts_interval=3600)
     bench.announce(*MANY)
     bench.beat(*MANY, load1=1)
     bench.beat(*MANY, load1=2)
@@ -204,7 +205,7 @@ def test_a_challenge_is_answered_with_the_time(database: Database) -> None:
     assert isinstance(welcome, Welcome)
     assert (welcome.host, welcome.agent) == (beat.host, beat.agent)
     assert welcome.challenge == beat.challenge
-    assert abs(welcome.clock - time.time()) < 2
+    assert abs(welcome.clock - time.time()) < BUSY
 
 
 @pytest.mark.parametrize("challenge", ["", "x" * 32, "0" * 31, "0" * 33, "0" * 32 + "\n"])

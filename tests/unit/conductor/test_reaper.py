@@ -10,6 +10,8 @@ from labapi.db import hosts, testcases
 from labapi.rpc.messages import CancelCase, CaseChanged, RunCase
 from tests.unit.conductor.conftest import Parts
 
+SECOND = datetime.timedelta(seconds=1)
+
 
 def now(seconds: float = 0.0) -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)
@@ -25,9 +27,11 @@ def running(parts: Parts) -> str:
 
 
 def test_a_silent_host_loses_its_running_cases(parts: Parts, running: str) -> None:
-    parts.reaper.sweep(now(59))
+    moment = now()
+    parts.beat(parts.host, moment)
+    parts.reaper.sweep(moment + 59 * SECOND)
     assert parts.get(running).state == testcases.RUNNING
-    parts.reaper.sweep(now(62))
+    parts.reaper.sweep(moment + 62 * SECOND)
     row = parts.get(running)
     assert (row.state, row.result, row.reason) == (testcases.FINISHED, "ERROR", "agent_lost")
     assert running in [event.case for event in parts.outbox.take(CaseChanged)]
@@ -56,11 +60,12 @@ def test_a_case_that_is_not_reported_in_time(parts: Parts, running: str) -> None
 
 
 def test_a_case_that_waits_too_long(parts: Parts) -> None:
+    moment = now()
     parts.beat(parts.host, now(-999))
-    case = parts.add()
-    parts.reaper.sweep(now(3599))
+    case = parts.add(created_at=moment)
+    parts.reaper.sweep(moment + 3599 * SECOND)
     assert parts.get(case).state == testcases.QUEUED
-    parts.reaper.sweep(now(3602))
+    parts.reaper.sweep(moment + 3602 * SECOND)
     row = parts.get(case)
     assert (row.result, row.reason) == ("ERROR", "expired")
 

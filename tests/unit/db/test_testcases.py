@@ -80,7 +80,7 @@ def test_conductors_that_claim_at_once_share_the_cases(database: Database, host:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     claimed += [row.uuid for row in database.write(testcases.claim, {host: 40}, NOW)]
     assert sorted(claimed) == sorted(cases)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 
 import pytest
@@ -22,13 +23,16 @@ class Inbox:
     def __init__(self) -> None:
         self.batches: list[list[AnyMessage]] = []
         self.fail: list[Exception] = []
+        self.poison = ""
         self.gate = threading.Event()
         self.gate.set()
 
     def __call__(self, messages: list[AnyMessage]) -> None:
-        self.gate.wait(10)
+        self.gate.wait(60)
         if self.fail:
             raise self.fail.pop(0)
+        if self.poison in [message.host for message in messages]:  # type: ignore[union-attr]
+            raise RuntimeError("this one breaks it")
         self.batches.append(messages)
 
     def hosts(self) -> list[str]:
@@ -53,7 +57,7 @@ def inbox(transport: Transport, key: str):  # type: ignore[no-untyped-def]
     queue = Queue(f"labapi.{key}", EXCHANGE, routing_key=key)
     consumer = BatchConsumer(transport, [queue], box, name="inbox", batch=10)
     consumer.start()
-    assert consumer.consuming.wait(10)
+    assert consumer.consuming.wait(60)
     yield box
     box.gate.set()
     consumer.stop()
@@ -71,11 +75,17 @@ def test_messages_arrive_in_their_order(publisher: Publisher, inbox: Inbox, key:
 
 
 def test_what_has_gathered_is_one_batch(publisher: Publisher, inbox: Inbox, key: str) -> None:
-    inbox.gate.clear()
-    publisher.publish([said(n, key) for n in range(25)])
-    inbox.gate.set()
-    until(lambda: len(inbox.hosts()) == 25)
-    assert max(map(len, inbox.batches)) == 10
+    def largest() -> int:
+        inbox.batches.clear()
+        inbox.gate.clear()
+        publisher.publish([said(n, key) for n in range(25)])
+        inbox.gate.set()
+        until(lambda: len(inbox.hosts()) == 25)
+        found = max(map(len, inbox.batches))
+        assert found <= 10
+        return found
+
+    until(lambda: largest() == 10)  # a busy broker hands them over one by one
 
 
 def test_a_batch_comes_again_while_a_server_is_away(
@@ -91,11 +101,11 @@ def test_a_message_that_breaks_the_handler_costs_nobody_else(
     publisher: Publisher, inbox: Inbox, key: str
 ) -> None:
     inbox.gate.clear()
-    inbox.fail = [RuntimeError("batch"), RuntimeError("alone")]
-    publisher.publish([said(n, key) for n in range(3)])
+    inbox.poison = "2"
+    publisher.publish([said(n, key) for n in range(5)])
     inbox.gate.set()
-    until(lambda: len(inbox.hosts()) >= 2)
-    assert len(set(inbox.hosts())) == len(inbox.hosts())
+    until(lambda: len(inbox.hosts()) >= 4)
+    assert inbox.hosts() == ["0", "1", "3", "4"]
 
 
 def test_what_is_no_message_is_dropped(publisher: Publisher, inbox: Inbox, key: str) -> None:
@@ -151,7 +161,7 @@ def test_a_deleted_queue_is_made_again(
         pytest.skip("nothing but this process can delete its queues")
     with transport.connect(heartbeat=False) as connection, connection.channel() as channel:
         channel.queue_delete(f"labapi.{key}")
-    until(lambda: publisher.publish([said("again", key)]) == [], 20)
+    until(lambda: publisher.publish([said("again", key)]) == [])
     until(inbox.hosts)
 
 
@@ -166,12 +176,13 @@ def test_a_pace_makes_larger_batches(transport: Transport, publisher: Publisher,
     queue = Queue(f"labapi.{key}", EXCHANGE, routing_key=key)
     consumer = BatchConsumer(transport, [queue], box, name="paced", batch=100, pace=0.5)
     consumer.start()
-    assert consumer.consuming.wait(10)
+    assert consumer.consuming.wait(60)
     try:
+        begun = time.monotonic()
         for number in range(20):
             publisher.publish([said(number, key)])
         until(lambda: len(box.hosts()) == 20)
-        assert len(box.batches) <= 3
+        assert len(box.batches) <= 2 + (time.monotonic() - begun) / 0.5
     finally:
         consumer.stop()
 
