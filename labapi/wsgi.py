@@ -11,9 +11,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from oslo_log import log
-
-from labapi import config
+from labapi import config, logs
 from labapi.api import pipeline
 from labapi.api.app import Backend
 from labapi.db import migration
@@ -32,7 +30,7 @@ def build() -> WSGIApplication:
     files = os.environ.get("LABAPI_CONFIG", "").split(":")
     args = [arg for file in files if file for arg in ("--config-file", file)]
     conf = config.load(args, prog="labapi-api", description="The HTTP API of labapi.")
-    log.setup(conf, "labapi")
+    logs.setup(conf)
     database = Database(conf)
     migration.require_current(database)
     behind = Backend.of(conf, Transport(conf), database)

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from oslo_config import cfg
 from oslo_log import log
 
-from labapi import config
+from labapi import config, logs
 from labapi.exceptions import LabapiError
 
 LOG = log.getLogger(__name__)
@@ -33,7 +33,7 @@ def run(
     """
     with errors_in_one_line(prog):
         conf = config.load(sys.argv[1:], prog=prog, description=description, **defaults)
-        log.setup(conf, "labapi")
+        logs.setup(conf)
         body(conf)
     sys.exit(0)
 
