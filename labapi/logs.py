@@ -31,7 +31,7 @@ def setup(conf: cfg.ConfigOpts) -> None:
             handler.setFormatter(Formatter(conf))
 
 
-class Formatter(formatters.ContextFormatter):  # type: ignore[misc]  # no type information
+class Formatter(formatters.ContextFormatter):
     """Makes the lines that oslo.log makes, the frequent ones in a tenth of the time.
 
     Frequent are those at level info in a request. oslo.log computes for each what any format could
