@@ -42,6 +42,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from limits import RateLimitItem
@@ -59,12 +60,14 @@ from labapi_middleware.filter import (
     text,
 )
 from labapi_middleware.place import CLIENT, IDENTITY, Need
+from labapi_middleware.ratelimit_memory import MemoryCounter
 from labapi_middleware.ratelimit_rules import PathPattern, Rule, normalised, rule, subject
 from labapi_middleware.ratelimit_storage import (
     PAUSE,
     STRATEGIES,
     Counter,
     StorageAway,
+    StorageCounter,
     Window,
     open_storage,
 )
@@ -156,7 +159,7 @@ class RateLimit(Filter):
         # Who is counted is decided here and not when an application asks what is left: that is
         # behind an authentication that may stand to the right of this filter.
         subjects = {who: subject(environ, who) for who in self.counted}
-        environ[RATELIMIT] = self._left(subjects, environ.get(RATELIMIT, list))
+        environ[RATELIMIT] = partial(self._left, subjects, environ.get(RATELIMIT, list))
         path = normalised(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""))
         method = environ["REQUEST_METHOD"].upper()
         rules = [rule for rule in self.rules if rule.matches(method, path)]
@@ -187,19 +190,19 @@ class RateLimit(Filter):
 
     def _left(
         self, subjects: Mapping[str, str], before: Callable[[], list[dict[str, Any]]]
-    ) -> Callable[[], list[dict[str, Any]]]:
-        def left() -> list[dict[str, Any]]:
-            """Return each rule and what is left of it; None where the storage is away."""
-            windows: Sequence[Window | None]
-            try:
-                windows = self.counter.peek([(r.item, subjects[r.rule.who]) for r in self.rules])
-            except StorageAway as error:
-                self._report(error)
-                windows = [None] * len(self.rules)
-            described = [_described(*pair) for pair in zip(self.rules, windows, strict=True)]
-            return [*before(), *described]
+    ) -> list[dict[str, Any]]:
+        """Return each rule and what is left of it; None where the storage is away.
 
-        return left
+        :param before: returns the same of a rate limit to the left
+        """
+        windows: Sequence[Window | None]
+        try:
+            windows = self.counter.peek([(r.item, subjects[r.rule.who]) for r in self.rules])
+        except StorageAway as error:
+            self._report(error)
+            windows = [None] * len(self.rules)
+        described = [_described(*pair) for pair in zip(self.rules, windows, strict=True)]
+        return [*before(), *described]
 
     def _without_storage(
         self, error: StorageAway, environ: WSGIEnvironment, start_response: StartResponse
@@ -235,12 +238,14 @@ def _named(name: str, rule: Rule, prefix: str) -> _Named:
 
 
 def _counter(conf: Conf) -> Counter:
+    if conf[STORAGE].partition(":")[0] == "memory":
+        return MemoryCounter(conf[STRATEGY])
     try:
         storage = open_storage(conf[STORAGE], conf[TIMEOUT] / 2)
     except ValueError as error:
         raise OptionError(RateLimit.name, STORAGE.name, str(error)) from error
     try:
-        return Counter(storage, conf[STRATEGY], conf[TIMEOUT])
+        return StorageCounter(storage, conf[STRATEGY], conf[TIMEOUT])
     except NotImplementedError as error:
         raise OptionError(
             RateLimit.name, STRATEGY.name, "this storage has only fixed-window"

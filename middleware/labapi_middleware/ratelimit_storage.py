@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 from limits import RateLimitItem
 from limits.errors import ConfigurationError
-from limits.storage import MovingWindowSupport, Storage, storage_from_string
+from limits.storage import Storage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter, RateLimiter
 
 T = TypeVar("T")
@@ -35,8 +32,7 @@ class StorageAway(Exception):
         self.first = first
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """One rule for one client.
 
     :ivar allowed: whether the rule lets the request through
@@ -52,95 +48,6 @@ class Window:
 Key = tuple[RateLimitItem, str]
 
 
-class MemoryStorage(Storage, MovingWindowSupport):
-    """Counts in this process: exact among threads, and bounded.
-
-    The library's own keeps a key for ever and starts a thread for nearly each request.
-
-    :param most: keys that are kept; beyond that the one unused for longest goes
-    """
-
-    STORAGE_SCHEME = None
-
-    def __init__(self, most: int = 100_000) -> None:
-        super().__init__("memory://")
-        self._most = most
-        self._lock = threading.Lock()
-        self._entries: OrderedDict[str, deque[float]] = OrderedDict()
-        self._counts: OrderedDict[str, tuple[int, float]] = OrderedDict()
-
-    @property
-    def base_exceptions(self) -> type[Exception]:
-        """Return what goes wrong: nothing."""
-        return MemoryError
-
-    def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        """Count, unless that is more than ``limit`` in the last ``expiry`` seconds."""
-        with self._lock:
-            entries = self._entries.setdefault(key, deque())
-            self._entries.move_to_end(key)
-            self._bound(self._entries)
-            now = time.time()
-            while entries and entries[0] <= now - expiry:
-                entries.popleft()
-            if len(entries) + amount > limit:
-                return False
-            entries.extend([now] * amount)
-            return True
-
-    def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
-        """Return when the oldest entry of the last ``expiry`` seconds came, and how many did."""
-        with self._lock:
-            now = time.time()
-            entries = self._entries.get(key, deque())
-            while entries and entries[0] <= now - expiry:
-                entries.popleft()
-            return (entries[0], len(entries)) if entries else (now, 0)
-
-    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        """Count in the window that began with the first, and return how many there are."""
-        with self._lock:
-            count, end = self._counts.get(key, (0, 0.0))
-            now = time.time()
-            if end <= now:
-                count, end = 0, now + expiry
-            self._counts[key] = (count + amount, end)
-            self._counts.move_to_end(key)
-            self._bound(self._counts)
-            return count + amount
-
-    def get(self, key: str) -> int:
-        """Return the count of the window."""
-        count, end = self._counts.get(key, (0, 0.0))
-        return count if end > time.time() else 0
-
-    def get_expiry(self, key: str) -> float:
-        """Return when the window ends."""
-        return max(self._counts.get(key, (0, 0.0))[1], time.time())
-
-    def check(self) -> bool:
-        """Say that it works."""
-        return True
-
-    def reset(self) -> int | None:
-        """Forget everything."""
-        with self._lock:
-            known = len(self._entries) + len(self._counts)
-            self._entries.clear()
-            self._counts.clear()
-            return known
-
-    def clear(self, key: str) -> None:
-        """Forget one key."""
-        with self._lock:
-            self._entries.pop(key, None)
-            self._counts.pop(key, None)
-
-    def _bound(self, keys: OrderedDict[str, Any]) -> None:
-        while len(keys) > self._most:
-            keys.popitem(last=False)
-
-
 def open_storage(uri: str, timeout: float) -> Storage:
     """Return the storage of a URI, not connected yet.
 
@@ -148,8 +55,6 @@ def open_storage(uri: str, timeout: float) -> Storage:
     :raises ValueError: the URI is none, or what it needs is not installed
     """
     scheme = uri.partition(":")[0]
-    if scheme == "memory":
-        return MemoryStorage()
     options: dict[str, Any] = {"wrap_exceptions": True}
     try:
         if scheme in ("redis", "rediss", "redis+unix"):
@@ -178,8 +83,28 @@ def _redis_options(timeout: float) -> dict[str, Any]:
     }
 
 
-class Counter:
-    """Counts requests, and never waits longer than it may.
+class Counter(Protocol):
+    """Counts requests."""
+
+    def hit(self, keys: Sequence[Key]) -> list[Window]:
+        """Count a request with each of its rules, unless one of them refuses it.
+
+        A request that is refused takes nothing from the other rules.
+
+        :raises StorageAway: nothing is known
+        """
+        ...
+
+    def peek(self, keys: Sequence[Key]) -> list[Window]:
+        """Look without counting.
+
+        :raises StorageAway: nothing is known
+        """
+        ...
+
+
+class StorageCounter:
+    """Counts in a storage that others share, and never waits longer than it may.
 
     :param storage: where
     :param strategy: one of ``STRATEGIES``
@@ -197,16 +122,11 @@ class Counter:
 
         Looking comes first, so that a request that is refused takes nothing from the other rules.
         The hit decides: of requests at the same moment, only as many are counted as there is room.
-
-        :raises StorageAway: nothing is known
         """
         return self._guarded(lambda deadline: self._hit(keys, deadline))
 
     def peek(self, keys: Sequence[Key]) -> list[Window]:
-        """Look without counting.
-
-        :raises StorageAway: nothing is known
-        """
+        """Look without counting."""
         return self._guarded(lambda deadline: self._peek(keys, deadline))
 
     def _hit(self, keys: Sequence[Key], deadline: float) -> list[Window]:

@@ -19,8 +19,8 @@ from labapi_middleware.filter import OptionError
 from labapi_middleware.noauth import NoAuth
 from labapi_middleware.proxy import Proxy
 from labapi_middleware.ratelimit import RateLimit
+from labapi_middleware.ratelimit_memory import MemoryCounter
 from labapi_middleware.ratelimit_rules import PathPattern, normalised, rule
-from labapi_middleware.ratelimit_storage import MemoryStorage
 from tests.middleware import servers
 from tests.middleware.conftest import build, call, environ, plain, validated
 
@@ -66,9 +66,9 @@ _built = []
 def _disconnected():
     yield
     while _built:
-        client = getattr(_built.pop().counter._limiter.storage, "storage", None)
-        if client is not None:
-            client.close()
+        counter = _built.pop().counter
+        if not isinstance(counter, MemoryCounter):
+            counter._limiter.storage.storage.close()
 
 
 def limited(app=None, **options):
@@ -541,38 +541,49 @@ def test_an_outage_is_logged_once_a_minute(caplog, monkeypatch):
 # The storage in memory
 
 
-def test_memory_is_bounded():
-    storage = MemoryStorage(most=10)
+def keys(number=0, sentence="* *: 2 per minute per address"):
+    return [(rule(sentence).item(), f"client {number}")]
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Time that stands still until it is set."""
+    at = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: at[0])
+    return lambda second: at.__setitem__(0, 1000.0 + second)
+
+
+@pytest.mark.parametrize("strategy", ["moving-window", "fixed-window"])
+def test_memory_is_bounded(strategy):
+    counter = MemoryCounter(strategy, most=10)
     for n in range(100):
-        assert storage.acquire_entry(f"k{n}", 1, 60)
-        assert storage.incr(f"k{n}", 60) == 1
-    assert storage.reset() == 20
+        assert counter.hit(keys(n)) == [(True, 1, 60.0)]
+    # the one unused for longest has gone
+    assert [counter.peek(keys(n))[0].remaining for n in (89, 99)] == [2, 1]
+    assert len(counter._counts) == 10
 
 
-def test_the_moving_window_moves(monkeypatch):
-    now = 1000.0
-    monkeypatch.setattr(time, "time", lambda: now)
-    storage = MemoryStorage()
-    for at in (0, 30):
-        now = 1000.0 + at
-        assert storage.acquire_entry("k", 2, 60)
-    assert not storage.acquire_entry("k", 2, 60)
-    assert storage.get_moving_window("k", 2, 60) == (1000.0, 2)
-    now = 1060.0
-    assert storage.get_moving_window("k", 2, 60) == (1030.0, 1)
-    assert storage.acquire_entry("k", 2, 60)
-    assert not storage.acquire_entry("k", 2, 60)
+def test_the_moving_window_moves(clock):
+    counter = MemoryCounter("moving-window")
+    for at, left, reset in ((0, 1, 60.0), (30, 0, 30.0)):
+        clock(at)
+        assert counter.hit(keys()) == [(True, left, reset)]
+    assert counter.hit(keys()) == [(False, 0, 30.0)]
+    clock(60)
+    assert counter.peek(keys()) == [(True, 1, 30.0)]
+    assert counter.hit(keys()) == [(True, 0, 30.0)]
+    assert counter.hit(keys()) == [(False, 0, 30.0)]
 
 
-def test_the_fixed_window_is_fixed(monkeypatch):
-    now = 1000.0
-    monkeypatch.setattr(time, "time", lambda: now)
-    storage = MemoryStorage()
-    assert [storage.incr("k", 60), storage.incr("k", 60)] == [1, 2]
-    assert (storage.get("k"), storage.get_expiry("k")) == (2, 1060.0)
-    now = 1060.0
-    assert storage.get("k") == 0
-    assert storage.incr("k", 60) == 1
+def test_the_fixed_window_is_fixed(clock):
+    counter = MemoryCounter("fixed-window")
+    for at, left, reset in ((0, 1, 60.0), (30, 0, 30.0)):
+        clock(at)
+        assert counter.hit(keys()) == [(True, left, reset)]
+    assert counter.hit(keys()) == [(False, 0, 30.0)]
+    clock(60)
+    assert counter.peek(keys()) == [(True, 2, 60.0)]
+    assert counter.hit(keys()) == [(True, 1, 60.0)]
 
 
 def test_it_conforms_to_wsgi():
