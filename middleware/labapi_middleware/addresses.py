@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
+from functools import lru_cache
 
 from labapi_middleware.filter import comma_list
 
@@ -22,7 +23,12 @@ def parse_address(value: str) -> Address:
 
     :raises ValueError: this is not an address
     """
-    address = ipaddress.ip_address(value.strip().partition("%")[0])
+    return _parsed(value.strip().partition("%")[0])
+
+
+@lru_cache(maxsize=1024)
+def _parsed(value: str) -> Address:
+    address = ipaddress.ip_address(value)
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address

@@ -80,7 +80,7 @@ def client_of(environ: Mapping[str, Any]) -> Client:
         address: Address | None = parse_address(text)
     except ValueError:
         address = None
-    return Client(text, address, not any(key in environ for key in _SOMEBODY_BEHIND))
+    return Client(text, address, environ.keys().isdisjoint(_SOMEBODY_BEHIND))
 
 
 class Rules:

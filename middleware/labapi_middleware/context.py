@@ -31,6 +31,7 @@ looks like a bad token, and the answer here is 401 instead of auth_token's 503.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from labapi_middleware import faults, identity
@@ -69,7 +70,6 @@ class Context(Filter):
 
 
 def _context(environ: WSGIEnvironment, auth: str, user_id: str) -> dict[str, Any]:
-    roles = (identity.value(environ, "ROLES") or "").split(",")
     return {
         "request_id": environ.get("labapi.request_id"),
         "global_request_id": environ.get("labapi.global_request_id"),
@@ -81,9 +81,15 @@ def _context(environ: WSGIEnvironment, auth: str, user_id: str) -> dict[str, Any
         "project_name": identity.value(environ, "PROJECT_NAME"),
         "project_domain_id": identity.value(environ, "PROJECT_DOMAIN_ID"),
         "domain_id": identity.value(environ, "DOMAIN_ID"),
-        "roles": tuple(dict.fromkeys(r for r in (role.strip().lower() for role in roles) if r)),
+        "roles": _roles(identity.value(environ, "ROLES") or ""),
         "remote_address": environ.get("REMOTE_ADDR"),
     }
+
+
+@lru_cache(maxsize=256)
+def _roles(written: str) -> tuple[str, ...]:
+    names = (role.strip().lower() for role in written.split(","))
+    return tuple(dict.fromkeys(name for name in names if name))
 
 
 filter_factory = factory(Context)

@@ -64,7 +64,8 @@ CONFIRMED_KEYS = frozenset(
 
 def claims(environ: WSGIEnvironment) -> list[str]:
     """Return the environ keys of all identity headers of a request."""
-    return [key for key in environ if key.startswith(_PREFIXES)]
+    # Few keys are headers, and to compare with one prefix is quicker than with all of them.
+    return [key for key in environ if key.startswith("HTTP_") and key.startswith(_PREFIXES)]
 
 
 def drop(environ: WSGIEnvironment) -> None:

@@ -6,6 +6,7 @@ Everything but plain printable ASCII leaves here as ``%XX``.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote_from_bytes
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 # What RFC 3986 lets stand in a path, without the quotation mark and blanks that part log fields.
 _SAFE = "/:@!$&()*+,;=~"
 MAX_LENGTH = 2048
+# What leaves as it came, as nearly everything does.
+_is_plain = re.compile(rf"[A-Za-z0-9_.\-{_SAFE}]{{0,{MAX_LENGTH}}}", re.ASCII).fullmatch
 
 
 def printable(value: str) -> str:
@@ -22,6 +25,8 @@ def printable(value: str) -> str:
 
     :param value: native string of WSGI (bytes decoded as latin-1) or any other text
     """
+    if _is_plain(value):
+        return value
     raw = value[:MAX_LENGTH].encode("latin-1", "backslashreplace")
     return quote_from_bytes(raw, _SAFE)
 

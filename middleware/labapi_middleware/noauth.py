@@ -120,7 +120,7 @@ def _not_local(environ: WSGIEnvironment) -> str | None:
     """Return why a request may come from elsewhere, None if it comes from this machine."""
     if not _is_loopback(environ.get("REMOTE_ADDR") or ""):
         return "only clients on the same machine are served"
-    if any(key in environ for key in _THROUGH_A_PROXY):
+    if not environ.keys().isdisjoint(_THROUGH_A_PROXY):
         return "requests that come through a proxy are not served"
     # A page from anywhere can have a browser on this machine send requests here. Under a name of
     # its own that it lets point here (DNS rebinding), they would be of its own origin as well.

@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from labapi_middleware.addresses import Address, Networks, networks, parse_address
@@ -78,6 +77,7 @@ _OTHER_HEADERS = (
     "HTTP_X_FORWARDED_SSL",
     "HTTP_X_FORWARDED_SCHEME",
 )
+_ALL_HEADERS = frozenset({*_CLIENT_HEADERS, *_OTHER_HEADERS})
 _HOST = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII)
 
 
@@ -98,7 +98,7 @@ class Proxy(Filter):
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Find the client, and take away what would lead others astray."""
         environ[PEER_ADDRESS] = environ.get("REMOTE_ADDR")
-        claimed = any(key in environ for key in _CLIENT_HEADERS)
+        claimed = not environ.keys().isdisjoint(_CLIENT_HEADERS)
         peer = _parsed(environ.get("REMOTE_ADDR") or "")
         if peer is not None:
             client = peer
@@ -108,8 +108,8 @@ class Proxy(Filter):
             if client is not peer:
                 environ.pop("REMOTE_PORT", None)
                 environ.pop("REMOTE_HOST", None)
-        for key in (*_CLIENT_HEADERS, *_OTHER_HEADERS):
-            environ.pop(key, None)
+        for key in environ.keys() & _ALL_HEADERS:
+            del environ[key]
         if claimed:
             environ[UNBELIEVED] = True
         return self.app(environ, start_response)
@@ -140,7 +140,6 @@ class Proxy(Filter):
         return hop.address, senseless
 
 
-@lru_cache(maxsize=1024)
 def _parsed(address: str) -> Address | None:
     try:
         return parse_address(address)
