@@ -96,6 +96,7 @@ def _work(conf: cfg.ConfigOpts, listener: socket.socket, path: Path) -> None:
         log=logging.getLogger("eventlet.wsgi.server"),
         log_output=False,
         debug=False,  # a traceback is for the log, not for the client
+        capitalize_response_headers=False,  # their names are as they should be
     )
     signal.signal(signal.SIGTERM, lambda *_: server.kill())
     _reload_upon_sighup(app)
