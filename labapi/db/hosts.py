@@ -22,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import mysql, sqlite
 
 from labapi.db.models import Base, Host, Service
+from labapi.db.prepared import Prepared
 from labapi.db.session import Record
 from labapi.rpc.messages import Announce
 
@@ -49,8 +50,8 @@ _WHOLE = select(
     Service.stopped,
     Service.disabled,
 ).outerjoin(Service, _LIVE)
-_BY_ID = _WHOLE.where(Host.id == bindparam("id"))
-_BY_UUID = _WHOLE.where(Host.uuid == bindparam("uuid"))
+_BY_ID = Prepared(_WHOLE.where(Host.id == bindparam("id")))
+_BY_UUID = Prepared(_WHOLE.where(Host.uuid == bindparam("uuid")))
 _BY_NAME = select(
     Host.id, Host.uuid, Host.host, Host.address, _PLUGINS, Host.release, Host.meta
 ).where(or_(Host.host == bindparam("name"), Host.address == bindparam("name")))
@@ -93,8 +94,8 @@ _ACCEPT = (
 def get(connection: Connection, key: int | uuid.UUID) -> Record | None:
     """Return the host with this id or UUID; its plugins are JSON text."""
     if isinstance(key, int):
-        return connection.execute(_BY_ID, {"id": key}).one_or_none()
-    return connection.execute(_BY_UUID, {"uuid": str(key)}).one_or_none()
+        return _BY_ID.one_or_none(connection, {"id": key})
+    return _BY_UUID.one_or_none(connection, {"uuid": str(key)})
 
 
 def named(connection: Connection, name: str) -> Sequence[Record]:

@@ -1,0 +1,96 @@
+"""Prepared statements: over every database, what they return is what SQLAlchemy would."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pymysql
+import pytest
+import sqlalchemy
+from sqlalchemy import bindparam, event, exc, select
+
+from labapi.db import hosts
+from labapi.db.models import Host, Service
+from labapi.db.prepared import Prepared
+from labapi.db.session import Database
+from labapi.rpc.messages import Announce
+from tests.unit.db.test_testcases import NOW
+
+# Numbers, texts, JSON, truth, time, constants, and columns of a row that may be missing.
+STATEMENT = (
+    select(
+        Host.id,
+        Host.host,
+        Host.plugins,
+        Host.meta,
+        Host.claimed_by,
+        Service.disabled,
+        Service.last_seen_at,
+        Service.facts,
+    )
+    .outerjoin(Service, (Service.host == Host.host) & (Service.binary == hosts.AGENT))
+    .where(Host.host == bindparam("name"), Host.slots > bindparam("more_than"), Host.id != -1)
+)
+PREPARED = Prepared(STATEMENT)
+
+
+@pytest.fixture
+def name(database: Database) -> str:
+    name = f"h%s-{uuid.uuid4().hex[:8]}"
+    announced = Announce(host=name, agent="a", address=None, release="1", slots=2, plugins={})
+    database.write(hosts.announce, [announced], NOW)
+    return name
+
+
+def both(database: Database, **values: Any) -> list[Any]:
+    usual = database.read(lambda c: c.execute(STATEMENT, values).one_or_none())
+    return [usual, database.read(PREPARED.one_or_none, values)]
+
+
+def test_a_row_is_sqlalchemys(database: Database, name: str) -> None:
+    usual, prepared = both(database, name=name, more_than=1)
+    assert prepared == usual
+    assert (prepared.host, prepared.plugins, prepared.disabled) == (name, {}, None)
+    database.write(hosts.beat, hosts.AGENT, {name: {"load": [0.5]}}, NOW)
+    usual, prepared = both(database, name=name, more_than=1)
+    assert prepared == usual
+    assert (prepared.last_seen_at, prepared.facts) == (NOW, {"load": [0.5]})
+    assert prepared.disabled is False
+
+
+def test_no_row_is_none(database: Database, name: str) -> None:
+    assert both(database, name=name, more_than=2) == [None, None]
+
+
+def test_who_listens_hears_it(database: Database, name: str) -> None:
+    heard: list[str] = []
+
+    def hear(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        heard.append(statement)
+
+    event.listen(sqlalchemy.Engine, "before_cursor_execute", hear)
+    try:
+        database.read(PREPARED.one_or_none, {"name": name, "more_than": 1})
+    finally:
+        event.remove(sqlalchemy.Engine, "before_cursor_execute", hear)
+    assert [statement[:15] for statement in heard] == ["SELECT hosts.id"]
+
+
+def test_an_error_is_sqlalchemys(database: Database) -> None:
+    statement = select(sqlalchemy.table("missing", sqlalchemy.column("id")).c.id)
+    with database.engine().connect() as connection, pytest.raises(exc.DBAPIError, match="missing"):
+        Prepared(statement).one_or_none(connection, {})
+
+
+def test_a_connection_that_died_is_replaced(database: Database, name: str) -> None:
+    if database.url.get_backend_name() == "sqlite":
+        pytest.skip("SQLite has no connections that could die")
+    values = {"name": name, "more_than": 1}
+    number = database.read(lambda c: c.exec_driver_sql("SELECT CONNECTION_ID()").scalar_one())
+    server = pymysql.connect(host=database.url.host, user=database.url.username)
+    with server, server.cursor() as cursor:
+        cursor.execute(f"KILL {number}")
+    found = database.read(PREPARED.one_or_none, values)
+    assert found is not None
+    assert found.host == name
