@@ -27,7 +27,7 @@ from bench.load import Load
 from bench.processes import Server, wait_for
 from bench.report import Samples, percentile, table
 from bench.round_trip import RoundTrip
-from labapi.db import hosts
+from labapi.db import testcases
 
 MANY = 32
 ROUNDS, QUICK_ROUNDS = 7, 3
@@ -120,7 +120,7 @@ def _labapi(stack: contextlib.ExitStack, folder: Path) -> Contender:
         for name in ("labapi-conductor", "labapi-agent")
     )
     api = stack.enter_context(installation.api())
-    wait_for(lambda: bool(database.read(hosts.named, "lab-1")), "the agent's announcement")
+    wait_for(lambda: bool(database.read(testcases.target, "lab-1")), "the agent's announcement")
     database.close()
 
     def post(clients: int, seconds: float) -> Load:

@@ -18,7 +18,7 @@ import psutil
 from bench.installation import Installation, mariadb, rabbitmq
 from bench.processes import Server, wait_for
 from bench.report import table
-from labapi.db import hosts
+from labapi.db import testcases
 
 SETTLE = 3.0  # seconds before counting, for what is done once
 SECONDS, QUICK_SECONDS = 20.0, 6.0
@@ -45,7 +45,7 @@ def measure(*, quick: bool) -> str:
             stack,
             installation,
             "labapi-agent",
-            lambda _: bool(database.read(hosts.named, "lab-1")),
+            lambda _: bool(database.read(testcases.target, "lab-1")),
         )
         database.close()
         parent, *workers = api.pids()

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from bench.environments import ROOT
 from bench.processes import Server, free_port
 from labapi import config
-from labapi.db import hosts, migration
+from labapi.db import hosts, migration, testcases
 from labapi.db.session import Database
 from labapi.rpc import signing
 from labapi.rpc.messages import Announce, MethodDescription
@@ -143,7 +143,7 @@ def _announce(connection: Connection, names: list[str], now: datetime.datetime) 
 
 def host_uuid(database: Database, name: str) -> str:
     """Return a host's UUID."""
-    return database.read(lambda c: str(hosts.named(c, name)[0].uuid))
+    return database.read(lambda c: str(testcases.target(c, name)[0].uuid))
 
 
 PLUGINS = {

@@ -17,7 +17,7 @@ from labapi.agent.manager import Agent
 from labapi.api import pipeline
 from labapi.api.app import Backend
 from labapi.conductor.manager import Conductor
-from labapi.db import hosts, migration
+from labapi.db import migration, testcases
 from labapi.db.session import Database
 from labapi.rpc import signing
 from labapi.rpc.transport import Transport
@@ -77,7 +77,7 @@ class Lab:
         """Start the agent and wait until its host is known."""
         self.agent = Agent(self.conf, self.transport)
         self.agent.start()
-        until(lambda: self.database.read(hosts.named, HOST))
+        until(lambda: self.database.read(testcases.target, HOST))
 
     def stop(self) -> None:
         """Stop everything; what the in-process broker holds is dropped."""

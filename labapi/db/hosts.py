@@ -14,7 +14,6 @@ from sqlalchemy import (
     Executable,
     Text,
     bindparam,
-    or_,
     select,
     type_coerce,
     update,
@@ -34,14 +33,14 @@ MetaChange = Callable[[dict[str, str]], dict[str, str]]
 # Statements are built once: building one takes longer than running it.
 _LIVE = (Service.host == Host.host) & (Service.binary == AGENT)
 # As the text that it is kept as: many hosts announce the same, which is worth decoding once.
-_PLUGINS = type_coerce(Host.plugins, Text).label("plugins")
+PLUGINS = type_coerce(Host.plugins, Text).label("plugins")
 _BRIEF = select(Host.id, Host.uuid, Host.host, Host.meta)
 _WHOLE = select(
     Host.id,
     Host.uuid,
     Host.host,
     Host.address,
-    _PLUGINS,
+    PLUGINS,
     Host.release,
     Host.slots,
     Host.meta,
@@ -52,9 +51,6 @@ _WHOLE = select(
 ).outerjoin(Service, _LIVE)
 _BY_ID = Prepared(_WHOLE.where(Host.id == bindparam("id")))
 _BY_UUID = Prepared(_WHOLE.where(Host.uuid == bindparam("uuid")))
-_BY_NAME = select(
-    Host.id, Host.uuid, Host.host, Host.address, _PLUGINS, Host.release, Host.meta
-).where(or_(Host.host == bindparam("name"), Host.address == bindparam("name")))
 _AFTER: BindParameter[int] = bindparam("after")
 _LIMIT: BindParameter[int] = bindparam("limit")
 _BRIEF_PAGE = _BRIEF.where(Host.id > _AFTER).order_by(Host.id).limit(_LIMIT)
@@ -96,15 +92,6 @@ def get(connection: Connection, key: int | uuid.UUID) -> Record | None:
     if isinstance(key, int):
         return _BY_ID.one_or_none(connection, {"id": key})
     return _BY_UUID.one_or_none(connection, {"uuid": str(key)})
-
-
-def named(connection: Connection, name: str) -> Sequence[Record]:
-    """Return the host of this name, or else the hosts with this address.
-
-    Their plugins are JSON text.
-    """
-    found = connection.execute(_BY_NAME, {"name": name}).all()
-    return [host for host in found if host.host == name] or found
 
 
 def page(connection: Connection, *, after: int, limit: int, whole: bool) -> Sequence[Record]:

@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from labapi.db.hosts import AGENT
+from labapi.db.hosts import AGENT, PLUGINS
 from labapi.db.models import Host, OutputChunk, Service, TestCase
 from labapi.db.session import Record
 
@@ -95,8 +95,10 @@ _DEMAND = (
 # The host that a case names, and whether it has room for it.
 _TARGET = (
     select(
+        Host.id,
+        Host.uuid,
         Host.host,
-        Host.plugins,
+        PLUGINS,
         Host.meta,
         Host.slots,
         Service.last_seen_at,
@@ -276,8 +278,9 @@ def page(
 def target(connection: Connection, name: str) -> Sequence[Record]:
     """Return the host of this name, or else the hosts with this address, and how busy they are.
 
-    :returns: ``host, plugins, meta, slots, last_seen_at, stopped, disabled``, ``active`` (how many
-        cases it has been given that are not finished) and ``waited_for`` (whether others wait)
+    :returns: ``id, uuid, host, plugins`` (JSON text), ``meta, slots, last_seen_at, stopped``,
+        ``disabled``, ``active`` (how many cases it has been given that are not finished) and
+        ``waited_for`` (whether others wait)
     """
     found = connection.execute(_TARGET, {"name": name}).all()
     return [host for host in found if host.host == name] or found

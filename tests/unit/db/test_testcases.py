@@ -163,18 +163,20 @@ def test_an_address_may_be_that_of_several_hosts(database: Database) -> None:
     for name in names:
         announced = Announce(host=name, agent="a", address="192.0.2.77", release="1", plugins={})
         database.write(hosts.announce, [announced], NOW)
-    assert sorted(row.host for row in database.read(hosts.named, "192.0.2.77")) == names
-    assert [row.host for row in database.read(hosts.named, names[0])] == [names[0]]
-    assert database.read(hosts.named, names[0].upper()) == []
+    assert sorted(row.host for row in database.read(testcases.target, "192.0.2.77")) == names
+    assert [row.host for row in database.read(testcases.target, names[0])] == [names[0]]
+    assert database.read(testcases.target, names[0].upper()) == []
 
 
 def test_announcing_again_keeps_id_and_uuid(database: Database, host: str) -> None:
-    (before,) = database.read(hosts.named, host)
+    (before,) = database.read(testcases.target, host)
     announced = Announce(host=host, agent="b", address="192.0.2.5", release="2", plugins={})
     database.write(hosts.announce, [announced, announced], NOW)
-    (after,) = database.read(hosts.named, host)
+    (after,) = database.read(testcases.target, host)
     assert (after.id, after.uuid) == (before.id, before.uuid)
-    assert (after.address, after.release) == ("192.0.2.5", "2")
+    now = database.read(hosts.get, after.id)
+    assert now is not None
+    assert (now.address, now.release) == ("192.0.2.5", "2")
 
 
 def test_a_host_is_up_from_its_beat_to_its_goodbye(database: Database, host: str) -> None:
