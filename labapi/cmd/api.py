@@ -21,7 +21,7 @@ import signal  # noqa: E402
 import socket  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
-from typing import NoReturn  # noqa: E402
+from typing import Any, NoReturn  # noqa: E402
 
 import eventlet.wsgi  # noqa: E402
 from oslo_config import cfg  # noqa: E402
@@ -38,6 +38,7 @@ from labapi.rpc.transport import Transport  # noqa: E402
 LOG = log.getLogger(__name__)
 
 BACKLOG = 1024
+ACCEPT_PAUSE = 0.0005  # seconds between two connections that one worker takes
 
 
 def main() -> NoReturn:
@@ -85,7 +86,7 @@ def _work(conf: cfg.ConfigOpts, listener: socket.socket, path: Path) -> None:
     behind = Backend.of(conf, Transport(conf), Database(conf))
     app = Reloadable(conf, behind, path)
     behind.start()
-    pool = eventlet.GreenPool(conf.api.greenthreads)
+    pool = _Connections(conf.api.greenthreads)
     server = eventlet.spawn(
         eventlet.wsgi.server,
         listener,
@@ -107,6 +108,20 @@ def _work(conf: cfg.ConfigOpts, listener: socket.socket, path: Path) -> None:
     with eventlet.Timeout(conf.api.stop_timeout, False):
         pool.waitall()
     behind.stop()
+
+
+class _Connections(eventlet.GreenPool):  # type: ignore[misc]  # no type information
+    """The connections of one worker, taken one at a time so that others get their share.
+
+    The worker that wakes first would take all that come at the same moment, and keep them for as
+    long as their clients do.
+    """
+
+    def spawn(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        """Serve a connection, and leave the next one to another worker for a moment."""
+        served = super().spawn(function, *args, **kwargs)
+        eventlet.sleep(ACCEPT_PAUSE)
+        return served
 
 
 def _reload_upon_sighup(app: Reloadable) -> None:
