@@ -30,6 +30,7 @@ from sqlalchemy.exc import IntegrityError
 
 from labapi.db.hosts import AGENT, PLUGINS
 from labapi.db.models import Host, OutputChunk, Service, TestCase
+from labapi.db.prepared import Prepared
 from labapi.db.session import Record
 
 QUEUED = "queued"
@@ -42,24 +43,26 @@ ACTIVE = (RUNNING, CANCELLING)
 
 # Statements are built once: building one takes longer than running it.
 _COLUMNS = select(*TestCase.__table__.columns)
-_BY_UUID = _COLUMNS.where(TestCase.uuid == bindparam("uuid"))
+_BY_UUID = Prepared(_COLUMNS.where(TestCase.uuid == bindparam("uuid")))
 _HEAD = (
     select(OutputChunk.data)
     .where(OutputChunk.testcase_id == TestCase.id, OutputChunk.offset == 0)
     .scalar_subquery()
 )
-_OUTCOME = select(
-    TestCase.state,
-    TestCase.result,
-    TestCase.reason,
-    TestCase.detail,
-    TestCase.exit_code,
-    TestCase.data,
-    TestCase.output_size,
-    TestCase.started_at,
-    TestCase.finished_at,
-    _HEAD.label("head"),
-).where(TestCase.uuid == bindparam("uuid"), TestCase.state == FINISHED)
+_OUTCOME = Prepared(
+    select(
+        TestCase.state,
+        TestCase.result,
+        TestCase.reason,
+        TestCase.detail,
+        TestCase.exit_code,
+        TestCase.data,
+        TestCase.output_size,
+        TestCase.started_at,
+        TestCase.finished_at,
+        _HEAD.label("head"),
+    ).where(TestCase.uuid == bindparam("uuid"), TestCase.state == FINISHED)
+)
 _INSERT = insert(TestCase)
 _OF_KEY = TestCase.idempotency == bindparam("key")
 _BY_KEY = _COLUMNS.where(_OF_KEY)
@@ -93,23 +96,21 @@ _DEMAND = (
     )
 )
 # The host that a case names, and whether it has room for it.
-_TARGET = (
-    select(
-        Host.id,
-        Host.uuid,
-        Host.host,
-        PLUGINS,
-        Host.meta,
-        Host.slots,
-        Service.last_seen_at,
-        Service.stopped,
-        Service.disabled,
-        _ACTIVE_CASES.label("active"),
-        exists().where(TestCase.state == QUEUED, TestCase.host == Host.host).label("waited_for"),
-    )
-    .outerjoin(Service, (Service.host == Host.host) & (Service.binary == AGENT))
-    .where(or_(Host.host == bindparam("name"), Host.address == bindparam("name")))
-)
+_HOST = select(
+    Host.id,
+    Host.uuid,
+    Host.host,
+    PLUGINS,
+    Host.meta,
+    Host.slots,
+    Service.last_seen_at,
+    Service.stopped,
+    Service.disabled,
+    _ACTIVE_CASES.label("active"),
+    exists().where(TestCase.state == QUEUED, TestCase.host == Host.host).label("waited_for"),
+).outerjoin(Service, (Service.host == Host.host) & (Service.binary == AGENT))
+_HOST_NAMED = Prepared(_HOST.where(Host.host == bindparam("name")))
+_HOSTS_AT = _HOST.where(Host.address == bindparam("address"))
 _ATTEMPT = literal("").concat(bindparam("token")).concat(cast(TestCase.id, String(20)))
 _COMMAND = (
     TestCase.id,
@@ -242,7 +243,7 @@ def with_key(connection: Connection, idempotency: str) -> Record | None:
 
 def get(connection: Connection, case: str) -> Record | None:
     """Return the case with this UUID."""
-    return connection.execute(_BY_UUID, {"uuid": case}).one_or_none()
+    return _BY_UUID.one_or_none(connection, {"uuid": case})
 
 
 def outcome(connection: Connection, case: str) -> Record | None:
@@ -250,7 +251,7 @@ def outcome(connection: Connection, case: str) -> Record | None:
 
     :returns: the columns that its end has set, and ``head``, the first piece of its output
     """
-    return connection.execute(_OUTCOME, {"uuid": case}).one_or_none()
+    return _OUTCOME.one_or_none(connection, {"uuid": case})
 
 
 def page(
@@ -282,8 +283,8 @@ def target(connection: Connection, name: str) -> Sequence[Record]:
         ``disabled``, ``active`` (how many cases it has been given that are not finished) and
         ``waited_for`` (whether others wait)
     """
-    found = connection.execute(_TARGET, {"name": name}).all()
-    return [host for host in found if host.host == name] or found
+    found = _HOST_NAMED.one_or_none(connection, {"name": name})
+    return [found] if found else connection.execute(_HOSTS_AT, {"address": name}).all()
 
 
 def waiting_hosts(connection: Connection) -> list[str]:

@@ -94,7 +94,7 @@ class TestCases:
             limit=limit + 1,
         )
         shown = rows[:limit]
-        response = json_response({"testcases": [views.summary(case._mapping) for case in shown]})
+        response = json_response({"testcases": [views.summary(case._asdict()) for case in shown]})
         if len(rows) > limit:
             pagination.link_next(response, request, shown[-1].uuid)
         return response
@@ -132,7 +132,7 @@ class TestCases:
         head = outcome.head or b""
         if len(head) != outcome.output_size or len(head) > self._conf.api.inline_output:
             return self._whole(lookup.testcase(self._database, case["uuid"]))
-        return views.whole({**case, **outcome._mapping}, head, truncated=False)
+        return views.whole({**case, **outcome._asdict()}, head, truncated=False)
 
     def _row(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
         schemas.check(bodies.CREATE, body)
@@ -185,7 +185,7 @@ class TestCases:
     def _whole(self, case: Record) -> dict[str, Any]:
         inline = self._conf.api.inline_output
         output = b"".join(outputs.text(self._database, case, 0, inline))
-        return views.whole(case._mapping, output[:inline], truncated=len(output) > inline)
+        return views.whole(case._asdict(), output[:inline], truncated=len(output) > inline)
 
     def _visible(self, context: RequestContext, testcase_id: str) -> Record:
         return lookup.visible_testcase(self._database, self._policy, context, testcase_id)
