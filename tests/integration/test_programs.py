@@ -95,7 +95,7 @@ def test_run_a_case(lab: Running) -> None:
         *(f"{lab.url}/v2.1/testcases", "-X", "POST"),
         *("-H", "Content-Type:application/json", "-d", body),
     )
-    assert (case["state"], case["host"]) == ("queued", "lab-7")
+    assert (case["state"], case["host"]) == ("running", "lab-7")
 
     def finished() -> dict[str, object] | None:
         now = curl(f"{lab.url}/v2.1/testcases/{case['id']}")
