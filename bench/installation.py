@@ -13,13 +13,14 @@ from typing import Any
 from sqlalchemy import Connection
 
 from bench.environments import ROOT
-from bench.processes import Server, free_port
+from bench.processes import Server
 from labapi import config
 from labapi.db import hosts, migration, testcases
 from labapi.db.session import Database
 from labapi.rpc import signing
 from labapi.rpc.messages import Announce, MethodDescription
 from tests.lab import MariaDB, RabbitMQ
+from tests.programs import free_port
 
 BIN = Path(sys.executable).parent
 

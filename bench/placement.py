@@ -14,7 +14,8 @@ from pathlib import Path
 
 from bench import uwsgi
 from bench.environments import programs
-from bench.processes import Server, free_port
+from bench.processes import Server
+from tests.programs import free_port
 
 HEADERS = ("X-Auth-Token: admin", "OpenStack-API-Version: placement 1.39")
 _APPLICATION = "placement.wsgi.api:application"

@@ -18,13 +18,6 @@ START_TIMEOUT = 60.0  # seconds
 STOP_TIMEOUT = 20.0  # seconds
 
 
-def free_port() -> int:
-    """Return a port that nothing listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Server:
     """A program with its children; its output goes to a file.
 

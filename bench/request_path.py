@@ -20,8 +20,9 @@ from pathlib import Path
 from bench import environments, load, uwsgi
 from bench.installation import Installation, add_hosts, host_uuid, rabbitmq
 from bench.placement import HEADERS, Placement
-from bench.processes import Server, free_port
+from bench.processes import Server
 from bench.report import Samples, table
+from tests.programs import free_port
 
 APPLICATION = "labapi.wsgi:application"
 CLIENTS = 16

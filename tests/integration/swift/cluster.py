@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from tests.integration.swift.install import environment
+from tests.programs import free_port
 
 SAMPLE = (
     "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats bulk tempurl formpost "
@@ -80,14 +81,6 @@ user_test_tester = testing .admin
 user_test_reader = reading
 user_test2_tester2 = testing2 .admin
 """
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_until_listening(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
