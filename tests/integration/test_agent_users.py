@@ -66,7 +66,7 @@ def lab(
 @pytest.fixture
 def channel(lab: Lab) -> Iterator[amqp.Channel]:
     """Return a channel of the agent's user that waits for confirms."""
-    connection = Connection(lab.url, connect_timeout=5)
+    connection = Connection(lab.url, connect_timeout=60)
     opened = connection.channel()
     opened.confirm_select()
     yield opened
@@ -75,7 +75,7 @@ def channel(lab: Lab) -> Iterator[amqp.Channel]:
 
 def publish(channel: amqp.Channel, key: str, exchange: str = "labapi") -> None:
     message = amqp.Message(b"{}", content_type="application/json")
-    channel.basic_publish_confirm(message, exchange, key, mandatory=True, confirm_timeout=5)
+    channel.basic_publish_confirm(message, exchange, key, mandatory=True, confirm_timeout=60)
 
 
 @pytest.mark.parametrize("kind", ["result", "output", "heartbeat"])
@@ -151,9 +151,9 @@ def test_an_agent_works_with_it(lab: Lab, database: Database, tmp_path: Path) ->
     conductor = Program("labapi-conductor", "--config-file", str(lab.config), log=tmp_path / "c")
     agent = Program("labapi-agent", "--config-file", str(config), log=tmp_path / "a")
     try:
-        until(lambda: database.read(services.every, host=HOST), 40)
+        until(lambda: database.read(services.every, host=HOST))
         case = database.write(testcases.create, _case())
-        until(lambda: database.read(testcases.get, case).state == "finished", 30)
+        until(lambda: database.read(testcases.get, case).state == "finished")
         assert database.read(testcases.get, case).result == "PASS"
     finally:
         assert agent.stop() == 0
@@ -177,7 +177,7 @@ def test_printed_commands_do_what_applied_ones_do(lab: Lab) -> None:
     subprocess.run(["sh", "-e"], input="\n".join(commands), text=True, check=True, timeout=120)
     found = re.search(r"transport_url = (\S+)", printed)
     assert found is not None
-    with Connection(found[1], connect_timeout=5) as connection:
+    with Connection(found[1], connect_timeout=60) as connection:
         connection.channel().basic_get(f"labapi.agent.{host}")
     assert manage(lab.config, "agent", "remove", host, "--apply").returncode == 0
 
@@ -196,13 +196,13 @@ def test_names_that_are_no_hosts(lab: Lab, host: str) -> None:
 
 
 def test_a_removed_agent_is_shut_out_at_once(lab: Lab) -> None:
-    with Connection(lab.url, connect_timeout=5, heartbeat=0) as connection:
+    with Connection(lab.url, connect_timeout=60, heartbeat=0) as connection:
         connection.connect()
         done = manage(lab.config, "agent", "remove", HOST, "--apply")
         assert done.returncode == 0, done.stderr
         until(lambda: not _lives(connection))
     with pytest.raises((amqp.exceptions.AMQPError, OperationalError, OSError)):
-        Connection(lab.url, connect_timeout=5).connect()
+        Connection(lab.url, connect_timeout=60).connect()
     assert f"labapi.agent.{HOST}" not in rabbitmqctl("list_queues", "-p", lab.broker.name)
 
 
@@ -231,7 +231,7 @@ def _case() -> dict[str, object]:
         "method": "run_shell",
         "host": HOST,
         "parameters": {"command": "true"},
-        "timeout": 20.0,
+        "timeout": 60.0,
         "state": testcases.QUEUED,
         "created_at": datetime.datetime.now(datetime.UTC),
     }

@@ -46,7 +46,7 @@ def test_it_works_as_written(port: int, page: str, block: str) -> None:
         ["bash", "-euo", "pipefail", "-c", block.replace(PORT, str(port))],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -8,14 +8,14 @@ from pathlib import Path
 import webob
 
 from labapi.db import hosts, testcases
-from tests.integration.test_manage_services import listed, manage, post, state_of
-from tests.lab import HOST, Lab, until
+from tests.integration.test_manage_services import listed, manage, post_waiting
+from tests.lab import HOST, Gate, Lab, until
 from tests.programs import run
 
 
 def test_services_that_stop_are_down_at_once(tmp_path: Path) -> None:
     lab = Lab(tmp_path, conductor__host="brain", api__machine="door").start()
-    until(lambda: len(listed(lab)) == 3, 40)
+    until(lambda: len(listed(lab)) == 3)
     lab.stop()
     states = {row["Binary"]: row["State"] for row in listed(lab)}
     assert states["labapi-api"] == states["labapi-conductor"] == "down"
@@ -24,8 +24,7 @@ def test_services_that_stop_are_down_at_once(tmp_path: Path) -> None:
 def test_accepting_an_agent_settles_what_its_predecessor_leaves(tmp_path: Path) -> None:
     lab = Lab(tmp_path, conductor__sweep_interval=60).start()
     try:
-        running = post(lab, 30)
-        until(lambda: state_of(lab, running) == "running")
+        running = post_waiting(lab, Gate(tmp_path / "never"))
         refused = run("labapi-manage", "--state-path", str(tmp_path), "agent", "accept", HOST)
         assert refused.returncode == 1
         assert f"no other agent claims host '{HOST}'" in refused.stderr

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import webob
 
-from tests.lab import HOST, Lab, until
+from tests.lab import HOST, Gate, Lab, until
 from tests.programs import BIN, run
 
 
@@ -21,8 +21,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         tmp_path_factory.mktemp("services"),
         conductor__host="brain",
         api__machine="door",
-        agent__heartbeat_interval=0.2,
-        conductor__service_down_time=3.0,
     ).start()
     yield running
     running.stop()
@@ -37,12 +35,12 @@ def listed(lab: Lab, *args: str) -> list[dict[str, object]]:
     return rows
 
 
-def post(lab: Lab, seconds: float) -> str:
+def post(lab: Lab, command: str, args: Sequence[str] = ()) -> str:
     case = {
         "plugin": "linux_system",
         "host": HOST,
         "method": "run_shell",
-        "parameters": {"command": "sleep", "args": str(seconds)},
+        "parameters": {"command": command, "args": args},
     }
     request = webob.Request.blank(
         "/v2.1/testcases",
@@ -54,13 +52,20 @@ def post(lab: Lab, seconds: float) -> str:
     return str(request.get_response(lab.app).json["id"])
 
 
+def post_waiting(lab: Lab, gate: Gate) -> str:
+    """Post a case that ends when the gate is open; return it once it runs."""
+    case = post(lab, "sh", ["-c", gate.wait])
+    until(lambda: state_of(lab, case) == "running")
+    return case
+
+
 def state_of(lab: Lab, case: str) -> str:
     request = webob.Request.blank(f"/v2.1/testcases/{case}", remote_addr="127.0.0.1")
     return str(request.get_response(lab.app).json["state"])
 
 
 def test_the_table_has_the_columns_of_nova_manage(lab: Lab) -> None:
-    until(lambda: len(listed(lab)) == 3, 40)
+    until(lambda: len(listed(lab)) == 3)
     lines = manage(lab, "list").stdout.splitlines()
     wanted = ("Binary", "Host", "Zone", "Status", "State", "Updated_At")
     assert lines[0] == "{:16} {:36} {:16} {:10} {:5} {:10}".format(*wanted).rstrip()
@@ -97,20 +102,21 @@ def test_the_long_list_says_why(lab: Lab) -> None:
     assert (row["Status"], row["Reason"], row["Running"]) == ("enabled", None, 0)
 
 
-def test_a_disabled_host_finishes_what_runs_and_takes_nothing_new(lab: Lab) -> None:
-    running = post(lab, 1.5)
-    until(lambda: state_of(lab, running) == "running")
+def test_a_disabled_host_finishes_what_runs_and_takes_nothing_new(lab: Lab, tmp_path: Path) -> None:
+    gate = Gate(tmp_path / "gate")
+    running = post_waiting(lab, gate)
     drain = subprocess.Popen(
         [
             *(str(BIN / "labapi-manage"), "--state-path", str(lab.folder)),
-            *("service", "drain", HOST, "--reason", "moves house", "--wait", "20"),
+            *("service", "drain", HOST, "--reason", "moves house", "--wait", "120"),
         ],
         stdout=subprocess.PIPE,
         text=True,
     )
     until(lambda: listed(lab, "--host", HOST)[0]["Status"] == "disabled")
-    waiting = post(lab, 0)
-    said, _ = drain.communicate(timeout=30)
+    waiting = post(lab, "true")
+    gate.open()
+    said, _ = drain.communicate(timeout=180)
     assert drain.returncode == 0
     assert said.splitlines()[-1] == f"{HOST} has nothing to do any more"
     assert state_of(lab, running) == "finished"
@@ -119,13 +125,14 @@ def test_a_disabled_host_finishes_what_runs_and_takes_nothing_new(lab: Lab) -> N
     until(lambda: state_of(lab, waiting) == "finished")
 
 
-def test_a_drain_that_takes_too_long_says_so(lab: Lab) -> None:
-    running = post(lab, 3)
-    until(lambda: state_of(lab, running) == "running")
+def test_a_drain_that_takes_too_long_says_so(lab: Lab, tmp_path: Path) -> None:
+    gate = Gate(tmp_path / "gate")
+    running = post_waiting(lab, gate)
     done = manage(lab, "drain", HOST, "--wait", "0.1")
     assert done.returncode == 1
     assert f"1 cases are not finished after 0.1 s; {HOST} stays disabled" in done.stderr
     manage(lab, "enable", HOST)
+    gate.open()
     until(lambda: state_of(lab, running) == "finished")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -31,36 +33,36 @@ def lab() -> Iterator[ChaosLab]:
 
 
 def post(lab: ChaosLab, **query: Any) -> requests.Response:
-    return requests.post(f"{lab.urls[0]}/testcases", json=CASE, params=query, timeout=40)
+    return requests.post(f"{lab.urls[0]}/testcases", json=CASE, params=query, timeout=180)
 
 
 def finished(lab: ChaosLab, case: str) -> dict[str, Any] | None:
-    found: dict[str, Any] = requests.get(f"{lab.urls[0]}/testcases/{case}", timeout=40).json()
+    found: dict[str, Any] = requests.get(f"{lab.urls[0]}/testcases/{case}", timeout=180).json()
     return found if found["state"] == "finished" else None
 
 
 def test_without_the_database_the_answer_is_503_until_it_is_back(lab: ChaosLab) -> None:
-    assert post(lab, wait=30).json()["result"] == "PASS"
+    assert post(lab, wait=60).json()["result"] == "PASS"
     lab.mariadb.kill()
     try:
-        for answer in (post(lab), requests.get(f"{lab.urls[0]}/slaves", timeout=40)):
+        for answer in (post(lab), requests.get(f"{lab.urls[0]}/slaves", timeout=180)):
             assert answer.status_code == 503
             assert int(answer.headers["Retry-After"]) > 0
             assert "the database is" in answer.json()["serviceUnavailable"]["message"]
             assert "mariadb" not in answer.text.lower(), "nothing of the driver's own text"
     finally:
         lab.mariadb.restart()
-    until(lambda: post(lab, wait=30).status_code == 200, 60)
+    until(lambda: post(lab, wait=60).status_code == 200, 180)
 
 
 def test_a_database_that_hangs_is_away_too(lab: ChaosLab) -> None:
     lab.mariadb.signal(signal.SIGSTOP)
     try:
-        answer = requests.get(f"{lab.urls[0]}/slaves", timeout=40)
+        answer = requests.get(f"{lab.urls[0]}/slaves", timeout=180)
     finally:
         lab.mariadb.signal(signal.SIGCONT)
     assert answer.status_code == 503
-    until(lambda: post(lab, wait=30).status_code == 200, 60)
+    until(lambda: post(lab, wait=60).status_code == 200, 180)
 
 
 def test_without_the_broker_a_case_waits(lab: ChaosLab) -> None:
@@ -71,12 +73,15 @@ def test_without_the_broker_a_case_waits(lab: ChaosLab) -> None:
         assert post(lab, wait=1).json()["state"] in ("queued", "running")
     finally:
         lab.rabbitmq.restart()
-    done = until(lambda: finished(lab, answer.json()["id"]), 90, "the end of the case")
+    done = until(lambda: finished(lab, answer.json()["id"]), 180, "the end of the case")
     assert (done["result"], done["output"]) == ("PASS", "hello\n")
 
 
 def test_outages_are_told_once_and_so_is_their_end(lab: ChaosLab) -> None:
     log = (lab.folder / "conductor-1.log").read_text()
     assert "Traceback" not in log
-    assert 1 <= log.count("reports: lost the message broker") <= 3
-    assert log.count("reports: the message broker is back") >= 1
+    told = re.findall(r"reports: (?:lost )?the message broker(?: is )?(away|back|)", log)
+    ends = [word == "back" for word in told]
+    assert ends[0] is False
+    assert True in ends
+    assert all(one != other for one, other in itertools.pairwise(ends))

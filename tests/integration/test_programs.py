@@ -95,7 +95,8 @@ def test_run_a_case(lab: Running) -> None:
         *(f"{lab.url}/v2.1/testcases", "-X", "POST"),
         *("-H", "Content-Type:application/json", "-d", body),
     )
-    assert (case["state"], case["host"]) == ("running", "lab-7")
+    assert case["state"] in ("queued", "running")
+    assert case["host"] == "lab-7"
 
     def finished() -> dict[str, object] | None:
         now = curl(f"{lab.url}/v2.1/testcases/{case['id']}")
@@ -115,21 +116,20 @@ def test_wait_in_many_clients_at_once(lab: Running) -> None:
             "parameters": {"command": "echo", "args": "hello"},
         }
     )
-    argv = ["curl", "-sS", f"{lab.url}/v2.1/testcases?wait=30"]
+    argv = ["curl", "-sS", f"{lab.url}/v2.1/testcases?wait=60"]
     argv += ["-H", "Content-Type: application/json", "-d", body, "-w", "%{http_code}"]
     clients = [subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) for _ in range(20)]
     for client in clients:
-        answer, _ = client.communicate(timeout=40)
+        answer, _ = client.communicate(timeout=120)
         assert answer.endswith("}200")
         assert json.loads(answer[:-3])["output"] == "hello\n"
 
 
 def test_a_worker_that_dies_is_replaced(lab: Running) -> None:
     parent = lab.programs["labapi-api"].process.pid
-    workers = _children(parent)
-    assert len(workers) == 2
+    workers = until(lambda: len(found := _children(parent)) == 2 and found)
     os.kill(workers[0], signal.SIGKILL)
-    until(lambda: len(_children(parent)) == 2 and workers[0] not in _children(parent), 20)
+    until(lambda: len(_children(parent)) == 2 and workers[0] not in _children(parent))
     assert curl(f"{lab.url}/v2.1/slaves")
 
 

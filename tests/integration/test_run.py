@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
 import sqlite3
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -29,12 +29,12 @@ def test_it_runs_a_case_and_stops_cleanly(tmp_path: Path, number: int) -> None:
     program.says(f"labapi listens on http://127.0.0.1:{port}")
     program.says("curl -s")
     url = f"http://127.0.0.1:{port}/v2.1"
-    (slave,) = curl(f"{url}/slaves").values()
+    (slave,) = until(lambda: curl(f"{url}/slaves")).values()
     body = (
         f'{{"plugin": "linux_system", "host": "{slave["host"]}", "method": "run_shell",'
         ' "parameters": {"command": "uname"}}'
     )
-    case = curl(f"{url}/testcases?wait=30", "-H", "Content-Type: application/json", "-d", body)
+    case = curl(f"{url}/testcases?wait=60", "-H", "Content-Type: application/json", "-d", body)
     assert (case["result"], case["output"]) == ("PASS", "Linux\n")
     assert program.stop(number) == 0
     assert "Traceback" not in program.output()
@@ -45,23 +45,28 @@ def test_who_waits_or_follows_does_not_keep_it_from_stopping(tmp_path: Path) -> 
     program = start(tmp_path, port)
     program.says("listens on")
     url = f"http://127.0.0.1:{port}/v2.1/testcases"
-    (slave,) = curl(f"http://127.0.0.1:{port}/v2.1/slaves").values()
+    (slave,) = until(lambda: curl(f"http://127.0.0.1:{port}/v2.1/slaves")).values()
     body = (
         f'{{"plugin": "linux_system", "host": "{slave["host"]}", "method": "run_shell",'
-        ' "parameters": {"command": "sleep", "args": "60"}}'
+        ' "parameters": {"command": "sh", "args": ["-c", "echo begun; sleep 600"]}}'
     )
     post = ("-d", body, "-H", "Content-Type: application/json")
     case = curl(url, *post)
     with (
-        subprocess.Popen(["curl", "-sN", f"{url}/{case['id']}/output?follow=true"]) as follower,
-        subprocess.Popen(["curl", "-s", f"{url}?wait=50", *post], stdout=subprocess.PIPE) as waiter,
+        subprocess.Popen(
+            ["curl", "-sN", "-m", "180", f"{url}/{case['id']}/output?follow=true"],
+            stdout=subprocess.PIPE,
+        ) as follower,
+        subprocess.Popen(
+            ["curl", "-s", "-m", "180", f"{url}?wait=300", *post], stdout=subprocess.PIPE
+        ) as waiter,
     ):
+        assert follower.stdout is not None
+        assert follower.stdout.readline() == b"begun\n"
         until(lambda: len(curl(url)["testcases"]) == 2)
-        began = time.monotonic()
         assert program.stop(signal.SIGTERM) == 0
-        assert time.monotonic() - began < 15
-        assert follower.wait(1) == 0
-        assert json.loads(waiter.communicate(timeout=1)[0])["state"] in ("queued", "running")
+        assert follower.wait(60) == 0  # it was told the end, not cut off
+        assert json.loads(waiter.communicate(timeout=60)[0])["state"] in ("queued", "running")
 
 
 @pytest.mark.parametrize(
@@ -77,8 +82,9 @@ def test_it_reads_no_more_than_it_must(tmp_path: Path, request_text: str) -> Non
     port = free_port()
     program = start(tmp_path, port)
     program.says("listens on")
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
-        client.sendall(request_text.encode())
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+        with contextlib.suppress(ConnectionError):  # it need not read all of this
+            client.sendall(request_text.encode())
         assert client.recv(12).startswith(b"HTTP/1.1 4")
     program.stop(signal.SIGTERM)
     assert "Traceback" not in program.output()
@@ -88,10 +94,10 @@ def test_a_case_survives_the_end_of_the_program(tmp_path: Path) -> None:
     port = free_port()
     first = start(tmp_path, port)
     first.says("listens on")
-    (slave,) = curl(f"http://127.0.0.1:{port}/v2.1/slaves").values()
+    (slave,) = until(lambda: curl(f"http://127.0.0.1:{port}/v2.1/slaves")).values()
     body = (
         f'{{"plugin": "linux_system", "host": "{slave["host"]}", "method": "run_shell",'
-        ' "parameters": {"command": "sh", "args": ["-c", "echo begun; sleep 61"]}}'
+        ' "parameters": {"command": "sh", "args": ["-c", "echo begun; sleep 600"]}}'
     )
     case = curl(
         *(f"http://127.0.0.1:{port}/v2.1/testcases", "-d", body),
