@@ -12,13 +12,13 @@ import time
 from pathlib import Path
 
 from tests.integration.swift.install import environment
-from tests.programs import free_port
+from tests.middleware.servers import free_port
 
 SAMPLE = (
     "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats bulk tempurl formpost "
     "tempauth staticweb copy slo dlo versioned_writes symlink proxy-logging proxy-server"
 )
-START_TIMEOUT = 60.0
+START_TIMEOUT = 180.0
 
 _SWIFT_FILTERS = {  # section: entry point
     "cache": "memcache",
@@ -50,6 +50,11 @@ mount_check = false
 disable_fallocate = true
 recon_cache_path = {home}
 log_level = WARNING
+# A busy machine needs longer than Swift's half a second to three: what it does not wait for is
+# done later, and listings lack it meanwhile.
+conn_timeout = 30
+node_timeout = 60
+container_update_timeout = 60
 [pipeline:main]
 pipeline = {kind}-server
 [app:{kind}-server]
@@ -70,8 +75,10 @@ pipeline = {pipeline}
 use = egg:swift#proxy
 account_autocreate = true
 allow_account_management = true
-node_timeout = 15
-conn_timeout = 2
+node_timeout = 60
+conn_timeout = 30
+recheck_account_existence = 600
+recheck_container_existence = 600
 error_suppression_limit = 1000000
 {app}
 [filter:tempauth]
@@ -167,10 +174,10 @@ class Cluster:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         try:
-            process.wait(10)
+            process.wait(30)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait(10)
+            process.wait(30)
 
     def _run(self, name: str, port: int, command: list[str | Path]) -> Path:
         log = self.home / f"{name}.log"
@@ -198,7 +205,7 @@ class Cluster:
         device += ["--port", str(self._ports[kind]), "--device", "d1"]
         for step in (["create", "4", "1", "0"], ["add", *device], ["rebalance"]):
             builder = [self.bin / "swift-ring-builder", self.home / "etc" / f"{kind}.builder"]
-            subprocess.run([*builder, *step], check=True, timeout=60, stdout=subprocess.DEVNULL)
+            subprocess.run([*builder, *step], check=True, timeout=180, stdout=subprocess.DEVNULL)
 
     def start_backend(self, kind: str) -> None:
         """Start the account, container or object server, also again after a stop."""
@@ -218,6 +225,7 @@ class Cluster:
             parts.append(f"[filter:{section}]\nuse = egg:swift#{entry_point}\n")
             if section == "cache":
                 parts.append(f"memcache_servers = 127.0.0.1:{self._ports['memcached']}\n")
+                parts.append("connect_timeout = 30\npool_timeout = 30\nio_timeout = 30\n")
             if section == "versioned_writes":
                 parts.append("allow_versioned_writes = true\nallow_object_versioning = true\n")
         conf = self.home / "etc" / f"{name}.conf"
@@ -245,7 +253,7 @@ class Cluster:
     def _wait_until_healthy(self, proxy: Proxy) -> None:
         deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline:
-            connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=5)
+            connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=60)
             try:
                 connection.request("GET", "/healthcheck")
                 if connection.getresponse().status == 200:
@@ -262,12 +270,12 @@ class Cluster:
             [self.bin / "swift-proxy-server", conf, "-t"],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
 
     def flush_cache(self) -> None:
         """Forget everything that memcached knows: tokens, and what containers look like."""
-        with socket.create_connection(("127.0.0.1", self._ports["memcached"]), 5) as connection:
+        with socket.create_connection(("127.0.0.1", self._ports["memcached"]), 60) as connection:
             connection.sendall(b"flush_all\r\n")
             connection.recv(16)

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-TIMEOUT = 30
+TIMEOUT = 180
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import socket
 import threading
 
 CHUNK = 65536
-TIMEOUT = 60.0
+TIMEOUT = 180.0
 
 
 class Door:

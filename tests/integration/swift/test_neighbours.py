@@ -24,8 +24,8 @@ trusted_proxies = 127.0.0.1
 RATELIMIT = """
 [filter:client_ratelimit]
 use = egg:labapi-middleware#ratelimit
-rule_reads = GET /v1/*: 5 per minute per address
-rule_writes = PUT, POST, DELETE /v1/*: 1000 per minute per address
+rule_reads = GET /v1/*: 5 per hour per address
+rule_writes = PUT, POST, DELETE /v1/*: 1000 per hour per address
 """
 FAULTWRAP = """
 [filter:faultwrap]

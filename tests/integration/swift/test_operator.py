@@ -91,7 +91,7 @@ def test_a_pipeline_that_swift_has_not_built_lets_nobody_in(cluster: Cluster) ->
         [cluster.bin / "python", "-c", BUILT_BY_HAND],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert done.stdout == "503 Service Unavailable\n", done
@@ -175,7 +175,7 @@ def swift(cluster: Cluster, url: str, *arguments: str, user: str = "test:tester"
         env={**os.environ, "ST_AUTH": f"{url}/auth/v1.0", "ST_USER": user, "ST_KEY": key},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     return done.stdout + done.stderr

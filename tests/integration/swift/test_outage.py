@@ -112,7 +112,7 @@ def test_a_list_that_is_changed_behind_the_proxies(
     assert curl(f"{url}/secret", headers=owner).status == 200
     ((key, value),) = LIST.items()
     script = [cluster.bin / "python", "-c", BEHIND_ITS_BACK]
-    subprocess.run([*script, cluster.home / "etc", "aside", key, value], check=True, timeout=60)
+    subprocess.run([*script, cluster.home / "etc", "aside", key, value], check=True, timeout=180)
     assert curl(f"{url}/secret", headers=owner).status == 200
     assert curl(url, "HEAD", headers=owner).status == 403
     assert curl(f"{url}/secret", headers=owner).status == 403  # what was read is known to all
