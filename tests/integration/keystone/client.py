@@ -49,7 +49,7 @@ class Client:
     ) -> Answer:
         """Send one request; a header may be there several times and in any spelling."""
         data = b"" if body is None else json.dumps(body).encode()
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=180)
         try:
             connection.putrequest(method, f"/v2.1{path}")
             for name, value in headers:

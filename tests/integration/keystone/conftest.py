@@ -71,7 +71,7 @@ def lab(program: Program, keystone: Keystone) -> Client:
     }
     tokens["admin"] = keystone.token("admin", "adminpw", "admin")
     client = Client(program.port, tokens)  # type: ignore[attr-defined]
-    until(lambda: client.send("GET", "/slaves", "alice").json(), 30, "the agent's announcement")
+    until(lambda: client.send("GET", "/slaves", "alice").json(), what="the agent's announcement")
     return client
 
 

@@ -16,7 +16,7 @@ from tests.integration.keystone.install import environment
 from tests.lab import until
 from tests.programs import free_port
 
-TIMEOUT = 60.0
+TIMEOUT = 180.0
 ADMIN_PASSWORD = "adminpw"
 
 _CONF = """\
@@ -103,7 +103,7 @@ class Keystone:
 
     def _answers(self) -> bool:
         try:
-            return requests.get(self.url, timeout=5).status_code == 200
+            return requests.get(self.url, timeout=30).status_code == 200
         except (requests.ConnectionError, requests.Timeout):
             return False
 
