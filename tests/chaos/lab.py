@@ -119,7 +119,7 @@ class ChaosLab:
         assert upgraded.returncode == 0, upgraded.stderr
         for program in self.programs:
             program.start()
-        until(lambda: self._hosts_up() == len(HOSTS), 60, "the announcement of all hosts")
+        until(lambda: self._hosts_up() == len(HOSTS), 180, "the announcement of all hosts")
 
     def stop(self, *, keep: bool = False) -> None:
         """End everything, however it is."""
@@ -127,7 +127,7 @@ class ChaosLab:
             if server.process is not None:
                 server.signal(signal.SIGCONT)
                 server.signal(signal.SIGKILL)
-                server.process.wait(30)
+                server.process.wait(60)
         for name in HOSTS:
             subprocess.run(["umount", "-l", self.state_of(name)], check=False, capture_output=True)
         if not keep:
@@ -153,7 +153,7 @@ class ChaosLab:
 
     def _hosts_up(self) -> int:
         try:
-            slaves = requests.get(f"{self.urls[0]}/slaves/detail", timeout=5).json()
+            slaves = requests.get(f"{self.urls[0]}/slaves/detail", timeout=30).json()
         except (OSError, ValueError):
             return 0
         return sum(slave["state"] == "up" for slave in slaves.values())

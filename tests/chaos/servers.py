@@ -17,7 +17,7 @@ from labapi.rpc.transport import BROKER_ERRORS
 from tests.lab import until
 from tests.programs import free_port
 
-START = 90.0  # seconds that a server may take to start on a busy machine
+START = 180.0  # seconds that a server may take to start on a busy machine
 
 
 class Server:
@@ -70,7 +70,7 @@ class Server:
         """End it with SIGKILL."""
         self.signal(signal.SIGKILL)
         assert self.process is not None
-        self.process.wait(30)
+        self.process.wait(60)
 
     def restart(self) -> None:
         """Start it again after it was killed; a leftover of the old one may still hold the port."""
@@ -108,7 +108,7 @@ class MariaDBServer(Server):
             ],
             check=True,
             capture_output=True,
-            timeout=120,
+            timeout=300,
         )
         self.url = f"mysql+pymysql://root@127.0.0.1:{self.port}/labapi"
 
@@ -159,6 +159,7 @@ class RabbitMQServer(Server):
         self.home = folder / "rabbitmq"
         self.home.mkdir()
         (self.home / "rabbitmq.conf").write_text(f"listeners.tcp.1 = 127.0.0.1:{self.port}\n")
+        self.distribution_port = free_port()
         self.node = f"chaos{self.port}@localhost"
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}//"
 
@@ -168,7 +169,7 @@ class RabbitMQServer(Server):
             "HOME": str(self.home),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODENAME": self.node,
-            "RABBITMQ_DIST_PORT": str(self.port + 1 if self.port < 65000 else self.port - 1),
+            "RABBITMQ_DIST_PORT": str(self.distribution_port),
             "RABBITMQ_MNESIA_BASE": str(self.home / "mnesia"),
             "RABBITMQ_LOG_BASE": str(self.home / "log"),
             "RABBITMQ_CONFIG_FILE": str(self.home / "rabbitmq.conf"),

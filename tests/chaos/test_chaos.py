@@ -21,7 +21,7 @@ from tests.lab import until
 MINUTES = float(os.environ.get("MINUTES", "2"))
 SEED = int(os.environ.get("SEED") or time.time())
 CLIENTS = 3
-SETTLE = 120.0  # seconds that everything may take to finish when nothing breaks any more
+SETTLE = 300.0  # seconds that everything may take to finish when nothing breaks any more
 
 
 def test_chaos() -> None:
@@ -62,6 +62,7 @@ def wreak_havoc(lab: ChaosLab) -> Ledger:
     print(f"faults: {dict(faults.counts)}, {sum(faults.counts.values())} in all")
     print(f"accepted: {len(ledger.accepted)}, answers: {ledger.answers}")
     assert ledger.unanswered == 0
+    assert not ledger.refused
     return ledger
 
 
@@ -83,7 +84,7 @@ def settle_and_count(lab: ChaosLab, ledger: Ledger) -> list[str]:
     except AssertionError as error:
         problems.append(str(error))
     try:
-        until(lambda: not lab.remains(), 30, "the end of every process")
+        until(lambda: not lab.remains(), 120, "the end of every process")
     except AssertionError:
         problems.append(f"processes are left: {lab.remains()}")
     finished = sum(case["state"] == "finished" for case in cases.values())
@@ -112,9 +113,13 @@ def judge(lab: ChaosLab, accepted: Accepted, case: dict[str, Any]) -> list[str]:
     if len(ran) > 1 and not accepted.rerun:
         problems.append(f"{about} ran {len(ran)} times")
     if case["result"] in ("PASS", "FAIL", "TIMEOUT"):
-        if not ran:
+        # How far it came before a timeout is a matter of the machine.
+        whole = case["output"] == EXPECTED or (
+            case["result"] == "TIMEOUT" and EXPECTED.startswith(case["output"])
+        )
+        if not ran and (case["result"] != "TIMEOUT" or case["output"]):
             problems.append(f"{about} never ran")
-        if case["output"] != EXPECTED and "bytes of output are missing here" not in case["output"]:
+        if not whole and "bytes of output are missing here" not in case["output"]:
             problems.append(f"{about}: its output is neither whole nor marked")
     wanted = {"quick": "PASS", "slow": "PASS", "forks": "PASS", "fails": "FAIL"}
     if case["result"] in ("PASS", "FAIL") and case["result"] != wanted.get(accepted.kind):
