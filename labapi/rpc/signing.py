@@ -19,7 +19,6 @@ by ``TOLERANCE``; with it, a command lives much shorter than the journal remembe
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import os
 import re
@@ -30,9 +29,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from nacl.exceptions import BadSignatureError
+from nacl.signing import SigningKey, VerifyKey
 from oslo_log import log
 
 from labapi.exceptions import ConfigError
@@ -48,6 +46,8 @@ TTL = 60.0  # seconds that a command lives which does not say how long
 TOLERANCE = 60.0  # seconds by which conductors' clocks may differ
 LOG_INTERVAL = 60.0  # seconds between two lines about one cause
 _CONTEXT = b"labapi command 1\n"  # a signature made for something else does not count here
+# A file of a key is one line; 32 bytes in base64, those of a private key being its seed.
+_KEY = re.compile(rb"labapi-ed25519-(private|public) ([A-Za-z0-9+/]{43}=)\s*")
 _TIME = re.compile(r"[0-9]{1,12}\.[0-9]{3}", re.ASCII)
 
 
@@ -57,9 +57,9 @@ class Signer:
     :param key: the private key
     """
 
-    def __init__(self, key: Ed25519PrivateKey) -> None:
+    def __init__(self, key: SigningKey) -> None:
         self._key = key
-        self._id = key_id(key.public_key())
+        self._id = key_id(key.verify_key)
 
     def headers(self, body: bytes, ttl: float | None) -> dict[str, str]:
         """Return the headers that make a command of a body.
@@ -68,7 +68,7 @@ class Signer:
         """
         now = time.time()
         issued, expires = f"{now:.3f}", f"{now + (ttl or TTL):.3f}"
-        signature = self._key.sign(_signed(issued, expires, body))
+        signature = self._key.sign(_signed(issued, expires, body)).signature
         return {
             KEY: self._id,
             ISSUED: issued,
@@ -86,7 +86,7 @@ class Verifier:
     """
 
     def __init__(
-        self, keys: Iterable[Ed25519PublicKey], expired: Callable[[float], bool] | None = None
+        self, keys: Iterable[VerifyKey], expired: Callable[[float], bool] | None = None
     ) -> None:
         self._keys = {key_id(key): key for key in keys}
         self._expired = expired
@@ -116,18 +116,17 @@ class Verifier:
         if not (_TIME.fullmatch(issued) and _TIME.fullmatch(expires)):
             return "the signature is wrong"
         try:
-            key.verify(base64.b64decode(signature, validate=True), _signed(issued, expires, body))
-        except (InvalidSignature, binascii.Error, ValueError):
+            key.verify(_signed(issued, expires, body), base64.b64decode(signature, validate=True))
+        except (BadSignatureError, ValueError):
             return "the signature is wrong"
         if self._expired is not None and self._expired(float(expires) + TOLERANCE):
             return "expired: too late, or repeated"
         return None
 
 
-def key_id(key: Ed25519PublicKey) -> str:
+def key_id(key: VerifyKey) -> str:
     """Return the short name of a key: the beginning of its digest."""
-    raw = key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
-    return hashlib.sha256(raw).hexdigest()[:16]
+    return hashlib.sha256(bytes(key)).hexdigest()[:16]
 
 
 def create_key(private: Path, public: Path) -> str:
@@ -135,15 +134,8 @@ def create_key(private: Path, public: Path) -> str:
 
     :raises ConfigError: a file is there already, or cannot be written
     """
-    key = Ed25519PrivateKey.generate()
-    secret = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    known = key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    key = SigningKey.generate()
+    secret, known = _line("private", bytes(key)), _line("public", bytes(key.verify_key))
     for file, text, mode in ((private, secret, 0o600), (public, known, 0o644)):
         try:
             # Never over a file that is there: a key that is gone cannot be had again.
@@ -151,7 +143,7 @@ def create_key(private: Path, public: Path) -> str:
                 out.write(text)
         except OSError as error:
             raise ConfigError(f"{file}: {error.strerror}") from error
-    return key_id(key.public_key())
+    return key_id(key.verify_key)
 
 
 def signer(file: str | None) -> Signer | None:
@@ -164,42 +156,40 @@ def signer(file: str | None) -> Signer | None:
     option = "[conductor] signing_key"
     if stat.S_IMODE(_stat(file, option)) & 0o077:
         raise ConfigError(f"{option}: others than its owner can use {file}; run: chmod 600 {file}")
-    try:
-        key = serialization.load_pem_private_key(_content(file, option), password=None)
-    except (ValueError, TypeError):
-        key = None
-    if not isinstance(key, Ed25519PrivateKey):
-        raise ConfigError(f"{option}: {file} holds no private key of labapi-manage key create")
-    return Signer(key)
+    return Signer(SigningKey(_key(file, option, "private")))
 
 
-def trusted(files: Iterable[str]) -> list[Ed25519PublicKey]:
+def trusted(files: Iterable[str]) -> list[VerifyKey]:
     """Return the public keys in some files.
 
     :raises ConfigError: one cannot be read or holds no such key
     """
-    option = "[agent] trusted_keys"
-    keys = []
-    for file in files:
-        try:
-            key = serialization.load_pem_public_key(_content(file, option))
-        except ValueError:
-            key = None
-        if not isinstance(key, Ed25519PublicKey):
-            raise ConfigError(f"{option}: {file} holds no public key of labapi-manage key create")
-        keys.append(key)
-    return keys
+    return [VerifyKey(_key(file, "[agent] trusted_keys", "public")) for file in files]
 
 
 def _signed(issued: str, expires: str, body: bytes) -> bytes:
     return _CONTEXT + f"{issued}\n{expires}\n".encode() + body
 
 
-def _content(file: str, option: str) -> bytes:
+def _line(kind: str, key: bytes) -> bytes:
+    return f"labapi-ed25519-{kind} {base64.b64encode(key).decode()}\n".encode()
+
+
+def _key(file: str, option: str, kind: str) -> bytes:
+    """Return the 32 bytes in the file of a key.
+
+    :param kind: ``private`` or ``public``
+    :raises ConfigError: it cannot be read, or holds no such key
+    """
     try:
-        return Path(file).read_bytes()
+        text = Path(file).read_bytes()
     except OSError as error:
         raise ConfigError(f"{option}: {file}: {error.strerror}") from error
+    found = _KEY.fullmatch(text)
+    if found is None or found[1].decode() != kind:
+        pem = " (it is in PEM form)" if text.startswith(b"-----BEGIN ") else ""
+        raise ConfigError(f"{option}: {file} holds no {kind} key of labapi-manage key create{pem}")
+    return base64.b64decode(found[2])
 
 
 def _stat(file: str, option: str) -> int:

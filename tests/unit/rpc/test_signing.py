@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import stat
 from pathlib import Path
 from typing import Any
@@ -144,7 +145,27 @@ def test_a_key_is_never_written_over(key: Path, tmp_path: Path) -> None:
     assert key.read_bytes() == before
 
 
-@pytest.mark.parametrize("content", [b"", b"nonsense", b"-----BEGIN PRIVATE KEY-----\n"])
+def test_a_key_is_one_line_that_says_what_it_is(key: Path) -> None:
+    for file, kind in ((key, "private"), (Path(f"{key}.pub"), "public")):
+        [line] = file.read_text().splitlines()
+        words, text = line.rsplit(" ", 1)
+        assert words == f"labapi-ed25519-{kind}"
+        assert len(base64.b64decode(text, validate=True)) == 32
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"nonsense",
+        b"labapi-ed25519-private \n",
+        b"labapi-ed25519-public " + base64.b64encode(bytes(31)),
+        b"labapi-ed25519-private " + base64.b64encode(bytes(33)),
+        b"labapi-ed25519-public " + b"\xff" * 43 + b"=",
+        b"labapi-rsa-public " + base64.b64encode(bytes(32)),
+        base64.b64encode(bytes(32)),
+    ],
+)
 def test_files_that_hold_no_key(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "file"
     file.write_bytes(content)
@@ -153,6 +174,31 @@ def test_files_that_hold_no_key(tmp_path: Path, content: bytes) -> None:
         signing.signer(str(file))
     with pytest.raises(ConfigError, match="holds no public key"):
         signing.trusted([str(file)])
+
+
+def test_a_key_of_another_program(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"-----BEGIN PRIVATE KEY-----\nMC4CAQAw\n-----END PRIVATE KEY-----\n")
+    file.chmod(0o600)
+    with pytest.raises(ConfigError, match=r"no private key of .* key create \(it is in PEM form\)"):
+        signing.signer(str(file))
+    with pytest.raises(ConfigError, match=r"no public key of .* key create \(it is in PEM form\)"):
+        signing.trusted([str(file)])
+
+
+def test_a_signature_is_that_of_the_standard(tmp_path: Path) -> None:
+    # RFC 8032, 7.1: the first test's seed and its public key
+    seed = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
+    public = bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
+    for name, data in (("private", seed), ("public", public)):
+        line = f"labapi-ed25519-{name} {base64.b64encode(data).decode()}\n"
+        (tmp_path / name).write_text(line)
+    (tmp_path / "private").chmod(0o600)
+    signer = signing.signer(str(tmp_path / "private"))
+    assert signer is not None
+    headers = signer.headers(BODY, None)
+    assert headers[KEY] == hashlib.sha256(public).hexdigest()[:16]
+    assert Verifier(signing.trusted([str(tmp_path / "public")])).accepts(BODY, headers)
 
 
 def test_the_two_keys_are_not_mixed_up(key: Path) -> None:
