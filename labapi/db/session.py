@@ -1,9 +1,9 @@
 """Engines and transactions.
 
 Queries are functions that take a connection; ``Database.read`` and ``Database.write`` run them.
-A read is one statement without a transaction, for that costs one round trip and no more. A write
-is one transaction; on SQLite it takes the write lock at its beginning, for a lock taken half-way
-cannot wait and fails.
+A read is one statement without a transaction, for that costs one round trip and no more, and so is
+``Database.insert``, whose statement commits itself. A write is one transaction; on SQLite it takes
+the write lock at its beginning, for a lock taken half-way cannot wait and fails.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def url_of(conf: cfg.ConfigOpts) -> sqlalchemy.URL:
 
 
 class Database:
-    """A database and its two pools, one that reads and one that writes.
+    """A database and its two pools: of statements by themselves, and of transactions.
 
     :param conf: configuration with the ``[database]`` group
     """
@@ -57,21 +57,30 @@ class Database:
         self.url = url_of(conf)
         options = conf.database
         try:
-            self._reader = _engine(
+            self._statements = _engine(
                 self.url, options, isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True
             )
-            self._writer = _engine(self.url, options)
+            self._transactions = _engine(self.url, options)
         except (exc.ArgumentError, exc.NoSuchModuleError, ImportError) as error:
             raise ConfigError(f"[database] connection: {error}") from None
         if self.url.get_backend_name() == "sqlite":
-            event.listen(self._writer, "begin", _begin_immediate)
+            event.listen(self._transactions, "begin", _begin_immediate)
 
     def read(self, query: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run ``query(connection, …)`` outside a transaction.
 
         :raises DatabaseUnavailable: the database is away
         """
-        return self._run(self._reader.connect, query, args, kwargs)
+        return self._run(self._statements.connect, query, args, kwargs)
+
+    def insert(self, query: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Run ``query(connection, …)``, which changes the database by one statement at most.
+
+        It is committed with that statement. As with ``write`` it may run again.
+
+        :raises DatabaseUnavailable: the database is away
+        """
+        return self._run(self._statements.connect, query, args, kwargs)
 
     def write(self, query: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run ``query(connection, …)`` in a transaction of its own and commit it.
@@ -81,16 +90,16 @@ class Database:
 
         :raises DatabaseUnavailable: the database is away
         """
-        return self._run(self._writer.begin, query, args, kwargs)
+        return self._run(self._transactions.begin, query, args, kwargs)
 
     def close(self) -> None:
         """Close all connections; later use opens new ones."""
-        self._reader.dispose()
-        self._writer.dispose()
+        self._statements.dispose()
+        self._transactions.dispose()
 
     def engine(self) -> Engine:
-        """Return the writing engine, for migrations."""
-        return self._writer
+        """Return the engine of transactions, for migrations."""
+        return self._transactions
 
     def _run(self, opened: Callable[[], Any], query: Callable[..., T], args: Any, kwargs: Any) -> T:
         for attempt in range(1, ATTEMPTS + 1):

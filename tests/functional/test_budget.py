@@ -43,9 +43,13 @@ class Count:
         with self._lock:
             self.counted[kind] += 1
 
-    def statement(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if not statement.startswith("BEGIN"):
-            self.note("statements")
+    def statement(self, connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("BEGIN"):
+            return
+        self.note("statements")
+        # Outside a transaction what changes something is one by itself.
+        if connection._is_autocommit_isolation() and not statement.startswith("SELECT"):
+            self.note("commits")
 
     def commit(self, _connection: Any) -> None:
         self.note("commits")

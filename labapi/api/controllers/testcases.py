@@ -63,7 +63,7 @@ class TestCases:
             case |= {"idempotency": key, "body_digest": digest if key else None}
             # Who waits does so from before the case is there: it may end faster than this goes on.
             with self._waiters.listening(case["uuid"]) as ended:
-                case_id = self._database.write(testcases.create, case)
+                case_id = self._database.insert(testcases.create, case)
                 if case_id == case["uuid"]:
                     self._tell(case)
                     outcome = self._outcome(case_id, ended, wait)

@@ -30,9 +30,9 @@ def add(database: Database, host: str, **values: Any) -> str:
         "state": testcases.QUEUED,
         "created_at": NOW,
         "output_size": 0,
+        "idempotency": None,
     }
-    database.write(testcases.create, {**row, **values})
-    return case
+    return database.insert(testcases.create, {**row, **values})
 
 
 @pytest.fixture
@@ -48,6 +48,14 @@ def test_a_case_comes_back_as_it_was_written(database: Database, host: str) -> N
     assert case is not None
     assert (case.parameters, case.created_at) == ({"host": "\u4e2d"}, NOW)
     assert case.created_at.tzinfo is datetime.UTC
+
+
+def test_a_case_that_is_there_already_stays_the_only_one(database: Database, host: str) -> None:
+    """As after a lost answer: the request, or the statement alone, comes again."""
+    key = uuid.uuid4().hex
+    first = add(database, host, idempotency=key)
+    assert add(database, host, idempotency=key) == first
+    assert add(database, host, uuid=first) == first
 
 
 def test_claim_takes_the_oldest_and_each_with_an_attempt_of_its_own(
