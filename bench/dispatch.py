@@ -39,6 +39,7 @@ CASE = {
     "method": "run_shell",
     "parameters": {"command": "true"},
 }
+PASSED = '"result":"PASS"'
 
 LABAPI = "labapi: POST /v2.1/testcases?wait=30"
 CELERY = "Celery 5.7 task, rpc:// results"
@@ -125,7 +126,9 @@ def _labapi(stack: contextlib.ExitStack, folder: Path) -> Contender:
 
     def post(clients: int, seconds: float) -> Load:
         body = json.dumps(CASE)
-        return load.run(installation.port, WAIT, clients=clients, seconds=seconds, body=body)
+        return load.run(
+            installation.port, WAIT, clients=clients, seconds=seconds, body=body, expect=PASSED
+        )
 
     return Contender(LABAPI, post, (api, *programs))
 

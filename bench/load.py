@@ -1,6 +1,7 @@
 """Sends requests over kept-alive connections as fast as they are answered.
 
     python -m bench.load PORT PATH [--clients N] [--seconds S] [--header 'NAME: VALUE'] [--body B]
+                         [--expect TEXT]
 
 A process of its own, without an HTTP library, so that it costs little beside the server. Prints
 JSON: ``requests``, ``seconds``, ``cpu`` (seconds of its own), ``latencies`` (milliseconds).
@@ -51,15 +52,18 @@ def run(
     seconds: float,
     headers: tuple[str, ...] = (),
     body: str | None = None,
+    expect: str = "",
 ) -> Load:
     """Send requests from a process of its own.
 
-    :raises RuntimeError: an answer was not 2xx, or the server closed a connection
+    :param expect: what is in the body of every answer
+    :raises RuntimeError: an answer was not 2xx or not as expected, or a connection was closed
     """
     argv = [sys.executable, "-m", "bench.load", str(port), path]
     argv += ["--clients", str(clients), "--seconds", str(seconds)]
     argv += [f"--header={header}" for header in headers]
     argv += [] if body is None else [f"--body={body}"]
+    argv += [f"--expect={expect}"]
     done = subprocess.run(
         argv, capture_output=True, text=True, cwd=ROOT, timeout=seconds + 2 * TIMEOUT, check=False
     )
@@ -69,10 +73,11 @@ def run(
 
 
 class _Client:
-    def __init__(self, port: int, request: bytes) -> None:
+    def __init__(self, port: int, request: bytes, expect: bytes) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), TIMEOUT)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._request = request
+        self._expect = expect
         self._received = b""
         self._sent = 0.0
 
@@ -94,17 +99,19 @@ class _Client:
             raise SystemExit(f"unexpected answer: {self._received[:600]!r}")
         if len(self._received) < head + 4 + int(length[1]):
             return None
+        if self._received.find(self._expect, head) < 0:
+            raise SystemExit(f"no {self._expect!r} in the answer: {self._received[head:][:600]!r}")
         self._received = b""
         return (time.perf_counter() - self._sent) * 1000
 
 
-def _send(port: int, request: bytes, clients: int, seconds: float) -> Load:
+def _send(port: int, request: bytes, expect: bytes, clients: int, seconds: float) -> Load:
     latencies: list[float] = []
     begin, cpu = time.perf_counter(), time.process_time()
     end = begin + seconds
     with selectors.DefaultSelector() as selector:
         for _ in range(clients):
-            client = _Client(port, request)
+            client = _Client(port, request, expect)
             selector.register(client.socket, selectors.EVENT_READ, client)
             client.send()
         busy = clients
@@ -135,6 +142,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--header", action="append", default=[])
     parser.add_argument("--body")
+    parser.add_argument("--expect", default="")
     arguments = parser.parse_args()
     body = (arguments.body or "").encode()
     lines = [
@@ -146,7 +154,8 @@ def main() -> None:
     if arguments.body is not None:
         lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
     request = "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-    load = _send(arguments.port, request, arguments.clients, arguments.seconds)
+    expect = arguments.expect.encode()
+    load = _send(arguments.port, request, expect, arguments.clients, arguments.seconds)
     sys.stdout.write(json.dumps(vars(load)))
 
 
