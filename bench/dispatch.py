@@ -4,7 +4,8 @@
 
 labapi's case comes over HTTP, is recorded, durable, and its result is committed before it is
 answered (RabbitMQ, MariaDB; API, conductor and agent are programs of their own). Celery's task is
-neither recorded nor confirmed. All are asked in turn: one at a time, then 32 under way.
+neither recorded nor confirmed. Salt's command comes over HTTP, too; where Salt cannot be had, the
+table is without it. All are asked in turn: one at a time, then 32 under way.
 """
 
 from __future__ import annotations
@@ -27,11 +28,14 @@ from bench.load import Load
 from bench.processes import Server, wait_for
 from bench.report import Samples, percentile, table
 from bench.round_trip import RoundTrip
+from bench.salt import CASE as SALT_CASE
+from bench.salt import DONE, Salt
 from labapi.db import testcases
 
 MANY = 32
 ROUNDS, QUICK_ROUNDS = 7, 3
 SECONDS, QUICK_SECONDS = 3.0, 1.5
+FEWEST = 50  # of which to tell a 99th percentile from the largest
 WAIT = "/v2.1/testcases?wait=30"
 CASE = {
     "plugin": "linux_system",
@@ -43,6 +47,7 @@ PASSED = '"result":"PASS"'
 
 LABAPI = "labapi: POST /v2.1/testcases?wait=30"
 CELERY = "Celery 5.7 task, rpc:// results"
+SALT = "Salt 3008 salt-api, cmd.run_all"
 ROUND_TRIP = "kombu round trip, no confirms"
 PROCESS = "subprocess.run alone"
 
@@ -71,7 +76,8 @@ class Contender:
         """Take the times of single runs."""
         done = self.work(1, seconds)
         self.p50.add(percentile(done.latencies, 0.5))
-        self.p99.add(percentile(done.latencies, 0.99))
+        if len(done.latencies) >= FEWEST:
+            self.p99.add(percentile(done.latencies, 0.99))
 
     def many_at_once(self, seconds: float) -> None:
         """Count how many end in some seconds, and what the servers spend on each."""
@@ -93,6 +99,7 @@ def measure(*, quick: bool) -> str:
         contenders = [
             _labapi(stack, folder / "labapi"),
             _celery(stack, folder),
+            *_salt(stack, folder / "salt"),
             _round_trip(stack, folder),
             Contender(PROCESS, _processes, many=False),
         ]
@@ -160,6 +167,29 @@ def _celery(stack: contextlib.ExitStack, folder: Path) -> Contender:
     return Contender(CELERY, call, (worker,))
 
 
+def _salt(stack: contextlib.ExitStack, folder: Path) -> list[Contender]:
+    """Return Salt; nothing, and say why, if it cannot be had."""
+    try:
+        salt = Salt(folder)
+        servers = stack.enter_context(salt.running())
+    except (subprocess.CalledProcessError, RuntimeError) as error:
+        sys.stderr.write(f"without Salt: {str(error).splitlines()[0]}\n")
+        return []
+
+    def post(clients: int, seconds: float) -> Load:
+        return load.run(
+            salt.port,
+            "/",
+            clients=clients,
+            seconds=seconds,
+            headers=(f"X-Auth-Token: {salt.token}",),
+            body=json.dumps(SALT_CASE),
+            expect=DONE,
+        )
+
+    return [Contender(SALT, post, servers)]
+
+
 def _round_trip(stack: contextlib.ExitStack, folder: Path) -> Contender:
     url = stack.enter_context(rabbitmq())
     argv = [sys.executable, "-m", "bench.round_trip", "echo", url]
@@ -189,7 +219,7 @@ def _one_by_one(run: Callable[[float], list[float]], _window: int, seconds: floa
 
 
 def _table(contenders: list[Contender]) -> str:
-    reference = next(c for c in contenders if c.name == CELERY)
+    labapi, celery = (next(c for c in contenders if c.name == name) for name in (LABAPI, CELERY))
     rows = [
         (
             c.name,
@@ -197,13 +227,14 @@ def _table(contenders: list[Contender]) -> str:
             c.p99,
             c.rate,
             c.cpu,
-            c.p50.over(reference.p50),
-            c.rate.over(reference.rate),
+            c.p50.over(labapi.p50),
+            c.p50.over(celery.p50),
+            c.rate.over(celery.rate),
         )
         for c in contenders
     ]
     columns = ("run `true`", "p50 ms, one at a time", "p99 ms", f"per second, {MANY} under way")
-    columns += ("CPU ms each", "p50 : Celery", "rate : Celery")
+    columns += ("CPU ms each", "p50 : labapi", "p50 : Celery", "rate : Celery")
     return table(columns, rows)
 
 

@@ -18,7 +18,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "celery": ("celery==5.7.*",),
     "servers": ("granian==2.*", "uWSGI==2.*", *LABAPI),
     "placement": ("openstack-placement==16.*", "uWSGI==2.*"),
-    "salt": ("salt==3008.*", "cherrypy", "looseversion", "tornado", "msgpack", "distro", "pyzmq"),
+    "salt": ("salt==3008.*",),
 }
 
 
