@@ -7,42 +7,46 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import referencing
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, best_match
 from oslo_log import log
 
 from labapi.agent.plugins.base import NAME, Method, Plugin
 from labapi.exceptions import ConfigError, InvalidInput
 from labapi.rpc.messages import MethodDescription
 
+if TYPE_CHECKING:
+    from labapi.agent.schema import Checker
+
 LOG = log.getLogger(__name__)
 
 GROUP = "labapi.plugins"
-SHOWN = 300  # characters of a validation error that a person is shown
+OURS = "labapi.agent.plugins."  # modules whose schemas the tests have examined
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Offer:
-    """A method that is offered, with what checks its parameters."""
+    """A method that is offered."""
 
     method: Method
-    validator: Any
 
     def check(self, parameters: Mapping[str, Any]) -> None:
         """Return if the parameters fit the method's schema.
 
         :raises InvalidInput: they do not; the text says where and why
         """
-        if self.validator is None:
-            return
-        error = best_match(self.validator.iter_errors(parameters))
-        if error is not None:
-            where = ".".join(["parameters", *map(str, error.absolute_path)])
-            raise InvalidInput(f"{where}: {error.message[:SHOWN]}")
+        if self._checker is not None:
+            self._checker.check(parameters)
+
+    @cached_property
+    def _checker(self) -> Checker | None:
+        if self.method.schema is None:
+            return None
+        from labapi.agent.schema import Checker
+
+        return Checker(self.method.schema)
 
 
 class Catalogue:
@@ -160,23 +164,30 @@ def _load(entry: EntryPoint, timeout: float) -> Plugin | None:
 
 
 def _offers(name: str, plugin: Plugin) -> dict[str, Offer]:
+    ours = type(plugin).__module__.startswith(OURS)
     offers = {}
     for method_name, method in plugin.methods().items():
-        validator = None
-        if method.schema is not None:
-            where = f"plugin {name!r}, method {method_name!r}: the schema"
-            try:
-                json.dumps(method.schema, allow_nan=False)
-                Draft202012Validator.check_schema(method.schema)
-            except (TypeError, ValueError, SchemaError) as error:
-                raise ConfigError(f"{where} cannot be used: {error}") from error
-            for reference in _references(method.schema):
-                if not reference.startswith("#"):
-                    raise ConfigError(f"{where} refers to {reference!r}; only '#…' is read")
-            # A registry of its own: the default one fetches what it does not know.
-            validator = Draft202012Validator(method.schema, registry=referencing.Registry())
-        offers[method_name] = Offer(method, validator)
+        if method.schema is not None and not ours:
+            _examine(method.schema, f"plugin {name!r}, method {method_name!r}: the schema")
+        offers[method_name] = Offer(method)
     return offers
+
+
+def _examine(schema: Mapping[str, Any], where: str) -> None:
+    """Return if a schema can be used.
+
+    :raises ConfigError: it cannot
+    """
+    from labapi.agent.schema import examine
+
+    try:
+        json.dumps(schema, allow_nan=False)
+        examine(schema)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{where} cannot be used: {error}") from error
+    for reference in _references(schema):
+        if not reference.startswith("#"):
+            raise ConfigError(f"{where} refers to {reference!r}; only '#…' is read")
 
 
 def _references(schema: Any) -> list[str]:

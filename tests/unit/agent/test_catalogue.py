@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from typing import Any
 
 import pytest
 
-from labapi.agent.catalogue import Catalogue
+from labapi.agent.catalogue import GROUP, OURS, Catalogue, _examine
 from labapi.exceptions import ConfigError, InvalidInput
 
 Install = Callable[..., None]
@@ -137,6 +140,31 @@ def test_shipped_plugins_refuse_what_they_do_not_know(install: Install) -> None:
             assert method.schema is not None
             with pytest.raises(InvalidInput, match="parameters"):
                 catalogue.find(plugin, name).check({"surplus": 1})
+
+
+def test_the_schemas_of_shipped_plugins_can_be_used() -> None:
+    # The agent examines those of others only.
+    shipped = [entry for entry in entry_points(group=GROUP) if entry.module.startswith(OURS)]
+    assert {entry.name for entry in shipped} == {"linux_system", "build_server", "http"}
+    for entry in shipped:
+        for name, method in entry.load()().methods().items():
+            assert method.schema is not None
+            _examine(method.schema, f"{entry.name}.{name}")
+
+
+def test_what_an_idle_agent_does_without() -> None:
+    program = """
+import sys
+import labapi.cmd.agent
+from labapi.agent.catalogue import Catalogue
+Catalogue(["linux_system", "build_server", "http"], allowed=["*"], timeout=60)
+heavy = {"cryptography", "jsonschema", "psutil", "requests", "sqlalchemy", "eventlet"}
+print(sorted(heavy & set(sys.modules)))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == "[]\n"
 
 
 @pytest.mark.parametrize(
