@@ -135,7 +135,7 @@ class MariaDBServer(Server):
         """Run a statement and return its rows."""
         with (
             pymysql.connect(
-                host="127.0.0.1", port=self.port, user="root", connect_timeout=2, read_timeout=5
+                host="127.0.0.1", port=self.port, user="root", connect_timeout=300, read_timeout=60
             ) as connection,
             connection.cursor() as cursor,
         ):
@@ -186,7 +186,7 @@ class RabbitMQServer(Server):
 
     def answers(self) -> bool:
         try:
-            with kombu.Connection(self.url, connect_timeout=2) as connection:
+            with kombu.Connection(self.url, connect_timeout=30) as connection:
                 connection.connect()
         except BROKER_ERRORS:
             return False
@@ -204,6 +204,6 @@ class RabbitMQServer(Server):
             ],
             env=self.environment(),
             capture_output=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )

@@ -15,6 +15,7 @@ from labapi.db.models import Host, Service
 from labapi.db.prepared import Prepared
 from labapi.db.session import Database
 from labapi.rpc.messages import Announce
+from tests.lab import until
 from tests.unit.db.test_testcases import NOW
 
 # Numbers, texts, JSON, truth, time, constants, and columns of a row that may be missing.
@@ -91,6 +92,12 @@ def test_a_connection_that_died_is_replaced(database: Database, name: str) -> No
     server = pymysql.connect(host=database.url.host, user=database.url.username)
     with server, server.cursor() as cursor:
         cursor.execute(f"KILL {number}")
+
+        def gone() -> bool:
+            cursor.execute("SELECT id FROM information_schema.processlist")
+            return number not in [row[0] for row in cursor.fetchall()]
+
+        until(gone, what="the end of the connection")
     found = database.read(PREPARED.one_or_none, values)
     assert found is not None
     assert found.host == name
