@@ -241,16 +241,22 @@ def test_children_of_other_code_are_left_alone(make_run: MakeRun, nap: str) -> N
 
 
 def test_ended_orphans_do_not_stay_as_zombies(make_run: MakeRun) -> None:
+    before = zombies()  # of other tests, which adopt orphans since this file has run
     run = make_run()
     run.execute(["sh", "-c", "for i in 1 2 3 4 5; do (setsid true &); done; (true &); sleep 0.1"])
     run.tree.end(0)
 
     def reaped() -> bool:
         CHILDREN.sweep()
-        mine = map(proc.read, proc.children(os.getpid()))
-        return not [p for p in mine if p is not None and p.state == "Z"]
+        return not zombies() - before
 
     wait_for(reaped)
+
+
+def zombies() -> set[int]:
+    """Return the children of this process that have ended and that nobody has waited for."""
+    mine = map(proc.read, proc.children(os.getpid()))
+    return {process.pid for process in mine if process is not None and process.state == "Z"}
 
 
 def test_a_pid_that_was_used_again_is_not_signalled() -> None:
