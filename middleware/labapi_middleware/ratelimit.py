@@ -263,6 +263,8 @@ def _fields(rules: Sequence[_Named], windows: Sequence[Window]) -> list[tuple[st
 def _merged(headers: list[tuple[str, str]], fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Join the fields with those of another rate limit to the right."""
     own = dict(fields)
+    if not any(name in own for name, _ in headers):
+        return [*headers, *fields]
     others = []
     for name, value in headers:
         if name in own:

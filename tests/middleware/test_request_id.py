@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 
 import pytest
 
@@ -16,12 +17,14 @@ CLAIMED = "req-5b9e675c-728d-4eb7-9b9f-cc76ebdd4381"
 def test_each_request_has_an_id_and_its_answer_too(recorder):
     app = build(RequestId, recorder)
     ids = set()
-    for _ in range(3):
+    for _ in range(50):
         answer = call(app, environ())
         ids.add(recorder.environ["labapi.request_id"])
         assert answer.headers["X-Openstack-Request-Id"] == recorder.environ["labapi.request_id"]
         assert re.fullmatch(OWN, recorder.environ["labapi.request_id"])
-    assert len(ids) == 3
+        number = uuid.UUID(recorder.environ["labapi.request_id"][4:])
+        assert (number.version, number.variant) == (4, uuid.RFC_4122)
+    assert len(ids) == 50
 
 
 def test_a_clients_id_is_kept_beside(recorder):
