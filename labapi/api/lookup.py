@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -15,6 +16,9 @@ from labapi.db.session import Database, Record
 from labapi.exceptions import InvalidInput, NotFound
 
 SHOWN = 20  # names listed in an error
+
+# A UUID as the API writes it; others are understood, too.
+_is_canonical = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
 
 
 def slave(database: Database, slave_id: str) -> Record:
@@ -84,15 +88,17 @@ def there_is(names: Iterable[str], wanted: str = "") -> str:
     return f"there is: {', '.join(known[:SHOWN])}{more}{hint}"
 
 
-def _key(text: str) -> int | uuid.UUID:
+def _key(text: str) -> int | str:
     """Read what a URL calls a host by.
 
     :raises NotFound: this is neither an id nor a UUID
     """
     if text.isascii() and text.isdigit() and len(text) < 10:
         return int(text)
+    if _is_canonical(text):
+        return text
     try:
-        return uuid.UUID(text)
+        return str(uuid.UUID(text))
     except ValueError:
         raise NotFound(
             f"{text[:64]!r} is no id of a slave: expected the number or the UUID that"

@@ -87,11 +87,11 @@ _ACCEPT = (
 )
 
 
-def get(connection: Connection, key: int | uuid.UUID) -> Record | None:
+def get(connection: Connection, key: int | str) -> Record | None:
     """Return the host with this id or UUID; its plugins are JSON text."""
     if isinstance(key, int):
         return _BY_ID.one_or_none(connection, {"id": key})
-    return _BY_UUID.one_or_none(connection, {"uuid": str(key)})
+    return _BY_UUID.one_or_none(connection, {"uuid": key})
 
 
 def page(connection: Connection, *, after: int, limit: int, whole: bool) -> Sequence[Record]:
