@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.environments import programs
-from bench.processes import Server, free_port, wait_for
+from bench.processes import Server, wait_for
+from tests.programs import free_port
 
 MINION = "lab-1"
 # With the 5 s that Salt waits by itself, some callers may get "No response" when 32 ask at once.
