@@ -30,19 +30,24 @@ def nap() -> Iterator[str]:
     """Return seconds to sleep that nobody else sleeps; check that no such sleep is left."""
     number = str(next(seconds))
     yield number
-    assert not sleeping(number)
+    assert not having(number)
 
 
 def sleeping(number: str) -> list[int]:
-    """Return the processes that have a word in their command line."""
-    found = []
+    """Return the processes that sleep for so many seconds, not those that are about to."""
+    return [pid for pid, words in having(number).items() if words[0] in ("sleep", "/bin/sleep")]
+
+
+def having(word: str) -> dict[int, list[str]]:
+    """Return the command lines of the processes that have a word in theirs, by pid."""
+    found = {}
     for process in proc.every():
         try:
-            words = Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")
+            words = Path(f"/proc/{process.pid}/cmdline").read_text(errors="replace").split("\0")
         except OSError:
             continue
-        if number.encode() in words and process.alive:
-            found.append(process.pid)
+        if word in words and process.alive:
+            found[process.pid] = words
     return found
 
 
@@ -113,7 +118,7 @@ def test_timeout_ends_everything(make_run: MakeRun, nap: str, script: str) -> No
     run = make_run(0.4)
     with pytest.raises(Stopped):
         run.execute(["sh", "-c", script.format(n=nap)])
-    assert not sleeping(nap)
+    assert not having(nap)
     assert run.ended is not None
     assert run.ended.found
     assert not run.ended.left
@@ -133,7 +138,7 @@ def test_a_process_that_hops_from_pid_to_pid_ends(make_run: MakeRun) -> None:
     with pytest.raises(Stopped):
         run.execute(["sh", "-c", f"python3 -c '{program}' {word}; sleep 5"])
     assert run.tree.quiet()
-    assert not any(sleeping(word) for _ in range(20))
+    assert not any(having(word) for _ in range(20))
 
 
 def test_cancel_ends_everything_at_once(make_run: MakeRun, nap: str) -> None:
