@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from typing import Any, NoReturn
 
 from cheroot import wsgi
@@ -16,13 +17,14 @@ from labapi.api.app import Backend
 from labapi.api.reload import Reloadable
 from labapi.cmd import program
 from labapi.conductor.manager import Conductor
-from labapi.db import migration
+from labapi.db import migration, testcases
 from labapi.db.session import Database
 from labapi.rpc.transport import Transport
 
 LOG = log.getLogger(__name__)
 
 MAX_HEADERS = 64 * 1024  # bytes of a request's headers and first line
+ANNOUNCEMENT = 10.0  # seconds to wait for the agent's, at most
 
 WELCOME = """\
 labapi listens on {url}
@@ -60,6 +62,7 @@ def _serve(conf: cfg.ConfigOpts) -> None:
         program.reload_requested(app.reload, stop)
         thread = threading.Thread(target=server.serve, name="http", daemon=True)
         thread.start()
+        _wait_for_host(database, conf.agent.host, stop)
         url = f"http://{server.bind_addr[0]}:{server.bind_addr[1]}"
         sys.stdout.write(WELCOME.format(url=url, host=conf.agent.host, state=state))
         sys.stdout.flush()
@@ -71,6 +74,14 @@ def _serve(conf: cfg.ConfigOpts) -> None:
     agent.stop()
     conductor.stop()
     behind.stop()
+
+
+def _wait_for_host(database: Database, host: str, stop: threading.Event) -> None:
+    """Return when the agent's announcement has arrived: what the welcome shows works at once."""
+    until = time.monotonic() + ANNOUNCEMENT
+    while not database.read(testcases.target, host) and time.monotonic() < until:
+        if stop.wait(0.01):
+            return
 
 
 class _Server(wsgi.Server):
