@@ -22,8 +22,9 @@ TOGETHER = 100  # hints that go in one message
 class Hints:
     """Sends hints from a thread of its own.
 
-    What to do is in the database, and conductors look there by themselves every
-    ``sweep_interval``: a hint only saves that time. So hints are sent without confirms, and are
+    What to do is in the database, and conductors look there by themselves: every
+    ``sweep_interval`` for what waits, and for what was given and has not begun after
+    ``offer_interval``. A hint only saves that time. So hints are sent without confirms, and are
     dropped while the broker is away.
 
     :ivar away: the broker was away at the last try

@@ -31,7 +31,7 @@ AGENT = "labapi-agent"
 MetaChange = Callable[[dict[str, str]], dict[str, str]]
 
 # Statements are built once: building one takes longer than running it.
-_LIVE = (Service.host == Host.host) & (Service.binary == AGENT)
+LIVE = (Service.host == Host.host) & (Service.binary == AGENT)
 # As the text that it is kept as: many hosts announce the same, which is worth decoding once.
 PLUGINS = type_coerce(Host.plugins, Text).label("plugins")
 _BRIEF = select(Host.id, Host.uuid, Host.host, Host.meta)
@@ -48,7 +48,7 @@ _WHOLE = select(
     Service.last_seen_at,
     Service.stopped,
     Service.disabled,
-).outerjoin(Service, _LIVE)
+).outerjoin(Service, LIVE)
 _BY_ID = Prepared(_WHOLE.where(Host.id == bindparam("id")))
 _BY_UUID = Prepared(_WHOLE.where(Host.uuid == bindparam("uuid")))
 _AFTER: BindParameter[int] = bindparam("after")
@@ -60,7 +60,7 @@ _LAST_OF_PAGE = (
 )
 _HEARD = (
     select(Host.host, Service.last_seen_at, Service.stopped)
-    .outerjoin(Service, _LIVE)
+    .outerjoin(Service, LIVE)
     .where(Host.host.in_(bindparam("hosts", expanding=True)))
 )
 _META = select(Host.meta).where(Host.id == bindparam("id")).with_for_update()
@@ -68,7 +68,7 @@ _SET_META = update(Host).where(Host.id == bindparam("row")).values(meta=bindpara
 _OF_HOSTS: BindParameter[str] = bindparam("hosts", expanding=True)
 _KNOWN = (
     select(Host.host, Host.agent, Service.id)
-    .outerjoin(Service, _LIVE)
+    .outerjoin(Service, LIVE)
     .where(Host.host.in_(_OF_HOSTS))
 )
 _SERVICES = select(Service.host, Service.id).where(

@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from labapi.db.hosts import AGENT, PLUGINS
+from labapi.db.hosts import AGENT, LIVE, PLUGINS
 from labapi.db.models import Host, OutputChunk, Service, TestCase
 from labapi.db.prepared import Prepared
 from labapi.db.session import Record
@@ -89,7 +89,7 @@ _DEMAND = (
         Service.disabled,
         _ACTIVE_CASES.label("active"),
     )
-    .outerjoin(Service, (Service.host == Host.host) & (Service.binary == AGENT))
+    .outerjoin(Service, LIVE)
     .where(
         Host.host.in_(bindparam("hosts", expanding=True)),
         exists().where(TestCase.state == QUEUED, TestCase.host == Host.host),
@@ -108,7 +108,7 @@ _HOST = select(
     Service.disabled,
     _ACTIVE_CASES.label("active"),
     exists().where(TestCase.state == QUEUED, TestCase.host == Host.host).label("waited_for"),
-).outerjoin(Service, (Service.host == Host.host) & (Service.binary == AGENT))
+).outerjoin(Service, LIVE)
 _HOST_NAMED = Prepared(_HOST.where(Host.host == bindparam("name")))
 _HOSTS_AT = _HOST.where(Host.address == bindparam("address"))
 _ATTEMPT = literal("").concat(bindparam("token")).concat(cast(TestCase.id, String(20)))
