@@ -70,7 +70,7 @@ setup(
             "api = labapi.api.app:app_factory",
             "versions = labapi.api.versions:app_factory",
         ],
-        "paste.composite_factory": ["urlmap = labapi.api.urlmap:composite_factory"],
+        "paste.composite_factory": ["urlmap = labapi.pipeline.urlmap:composite_factory"],
         "labapi.plugins": [
             "linux_system = labapi.agent.plugins.linux_system:LinuxSystem",
             "build_server = labapi.agent.plugins.build_server:BuildServer",

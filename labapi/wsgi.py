@@ -12,7 +12,7 @@ import os
 from typing import TYPE_CHECKING
 
 from labapi import config, logs
-from labapi.api import pipeline
+from labapi.api import load
 from labapi.api.app import Backend
 from labapi.db import migration
 from labapi.db.session import Database
@@ -34,7 +34,7 @@ def build() -> WSGIApplication:
     database = Database(conf)
     migration.require_current(database)
     behind = Backend.of(conf, Transport(conf), database)
-    application = pipeline.load(conf, behind)
+    application = load.load(conf, behind)
     behind.start()
     return application
 

@@ -14,7 +14,7 @@ from kombu.transport import memory
 
 from labapi import config
 from labapi.agent.manager import Agent
-from labapi.api import pipeline
+from labapi.api import load
 from labapi.api.app import Backend
 from labapi.conductor.manager import Conductor
 from labapi.db import migration, testcases
@@ -64,7 +64,7 @@ class Lab:
         """Start everything and wait until the agent's host is known."""
         migration.upgrade(self.database)
         self.backend = Backend.of(self.conf, self.transport, self.database)
-        self.app = pipeline.load(self.conf, self.backend)
+        self.app = load.load(self.conf, self.backend)
         self.conductor = Conductor(self.conf, self.transport, self.database)
         self.backend.start()
         self.conductor.start()

@@ -23,7 +23,6 @@ from labapi.api.controllers.services import Services
 from labapi.api.controllers.slaves import Slaves
 from labapi.api.controllers.testcases import TestCases
 from labapi.api.hints import Hints
-from labapi.api.paste_contract import CONTEXT, Need, described, no_options
 from labapi.api.policy import Policy
 from labapi.api.presence import Presence
 from labapi.api.router import Router
@@ -31,6 +30,7 @@ from labapi.api.routes import ROUTES
 from labapi.api.versions import Versions
 from labapi.api.waiters import Waiters
 from labapi.db.session import Database
+from labapi.pipeline.contract import CONTEXT, Need, described, no_options
 from labapi.rpc.transport import Transport
 from labapi.servicegroup import driver
 from labapi.servicegroup.driver import Liveness
@@ -118,5 +118,5 @@ def app_factory(global_conf: Mapping[str, str], **local_conf: str) -> Router:
     _check(global_conf, **local_conf)
     behind = _current.get(None)
     if behind is None:
-        raise RuntimeError("the API is built by labapi.api.pipeline.load, not by Paste alone")
+        raise RuntimeError("the API is built by labapi.api.load.load, not by Paste alone")
     return Router(ROUTES, behind.controllers())

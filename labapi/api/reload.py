@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from oslo_config import cfg
 from oslo_log import log
 
-from labapi.api import pipeline
+from labapi.api import load
 from labapi.api.app import Backend
 from labapi.api.policy import Policy
 from labapi.exceptions import ConfigError
@@ -39,7 +39,7 @@ class Reloadable:
         self._conf = conf
         self._behind = behind
         self._path = path
-        self._app = pipeline.load(conf, behind, path)
+        self._app = load.load(conf, behind, path)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
@@ -54,7 +54,7 @@ class Reloadable:
         """
         try:
             behind = dataclasses.replace(self._behind, policy=Policy(self._conf))
-            self._app = pipeline.load(self._conf, behind, self._path)
+            self._app = load.load(self._conf, behind, self._path)
         except ConfigError as error:
             _refused(error)
             return False
@@ -69,7 +69,7 @@ class Reloadable:
 def worth_it(conf: cfg.ConfigOpts, path: Path) -> bool:
     """Say whether a reload can work, from the files alone; what is wrong goes to the log."""
     try:
-        pipeline.require_sound(conf, path)
+        load.require_sound(conf, path)
         Policy(conf)
     except ConfigError as error:
         _refused(error)

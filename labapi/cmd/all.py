@@ -12,7 +12,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from labapi.agent.manager import Agent
-from labapi.api import pipeline
+from labapi.api import load
 from labapi.api.app import Backend
 from labapi.api.reload import Reloadable
 from labapi.cmd import program
@@ -52,7 +52,7 @@ def _serve(conf: cfg.ConfigOpts) -> None:
     try:
         migration.upgrade(database)
         behind = Backend.of(conf, transport, database)
-        app = Reloadable(conf, behind, pipeline.find(conf))
+        app = Reloadable(conf, behind, load.find(conf))
         server.wsgi_app = app
         conductor = Conductor(conf, transport, database)
         agent = Agent(conf, transport)

@@ -27,7 +27,7 @@ import eventlet.wsgi  # noqa: E402
 from oslo_config import cfg  # noqa: E402
 from oslo_log import log  # noqa: E402
 
-from labapi.api import pipeline, reload  # noqa: E402
+from labapi.api import load, reload  # noqa: E402
 from labapi.api.app import Backend  # noqa: E402
 from labapi.api.reload import Reloadable  # noqa: E402
 from labapi.cmd import prefork, program  # noqa: E402
@@ -52,8 +52,8 @@ def _serve(conf: cfg.ConfigOpts) -> None:
     database = Database(conf)
     migration.require_current(database)
     # A mistake in the Paste file shows here, before any process is started.
-    path = pipeline.find(conf)
-    pipeline.load(conf, Backend.of(conf, transport, database), path)
+    path = load.find(conf)
+    load.load(conf, Backend.of(conf, transport, database), path)
     database.close()
     listener = _listen(conf)
     sys.stdout.write(f"labapi-api listens on http://{conf.api.host}:{conf.api.port}\n")

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from cliff.lister import Lister
 
-from labapi.api import paste_check, pipeline
-from labapi.api.paste_check import Report
+from labapi.api import load
 from labapi.api.policy import Policy
 from labapi.cmd.manage import Operator
 from labapi.exceptions import ConfigError
+from labapi.pipeline.check import check
+from labapi.pipeline.check.check import Report
 
 COLUMNS = ("URL", "Part", "Option", "Value", "From")
 
@@ -33,8 +34,8 @@ class _OfFile(Operator):
 
     def examined(self, parsed_args: argparse.Namespace) -> tuple[Path, Report]:
         """Look at the file."""
-        path = parsed_args.paste_config or pipeline.find(self.conf)
-        return path, pipeline.examine(self.conf, path)
+        path = parsed_args.paste_config or load.find(self.conf)
+        return path, load.examine(self.conf, path)
 
 
 class PipelineShow(_OfFile, Lister):
@@ -55,7 +56,7 @@ class PipelineShow(_OfFile, Lister):
             raise ConfigError(f"{path}: nothing can be assembled from this file")
         return COLUMNS, (
             (line.url, line.part.name, line.option.name, line.option.value, line.option.origin)
-            for line in paste_check.lines(report.assembly)
+            for line in check.lines(report.assembly)
         )
 
 

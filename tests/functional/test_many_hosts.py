@@ -11,7 +11,7 @@ import pytest
 import webob
 
 from labapi import config
-from labapi.api import pipeline
+from labapi.api import load
 from labapi.api.app import Backend
 from labapi.api.controllers.slaves import BATCH
 from labapi.db import hosts
@@ -45,7 +45,7 @@ def ask(
         messaging__transport_url="memory://",
     )
     conf([], project="labapi", default_config_files=[])
-    app = pipeline.load(conf, Backend.of(conf, Transport(conf), database))
+    app = load.load(conf, Backend.of(conf, Transport(conf), database))
 
     def get(path: str) -> webob.Response:
         request = webob.Request.blank(path, remote_addr="127.0.0.1")

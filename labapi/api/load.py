@@ -12,10 +12,10 @@ from oslo_config import cfg
 from oslo_log import log
 from paste import deploy
 
-from labapi.api import paste_check
 from labapi.api.app import Backend, backend
-from labapi.api.paste_check import Report
 from labapi.exceptions import ConfigError
+from labapi.pipeline.check import check
+from labapi.pipeline.check.check import Report
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -40,7 +40,7 @@ def find(conf: cfg.ConfigOpts) -> Path:
 
 def examine(conf: cfg.ConfigOpts, path: Path) -> Report:
     """Look for everything that is wrong with a Paste file, without building anything."""
-    return paste_check.examine(str(path), _given(conf))
+    return check.examine(str(path), _given(conf))
 
 
 def require_sound(conf: cfg.ConfigOpts, path: Path) -> None:

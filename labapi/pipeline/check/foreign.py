@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
-from labapi.api.paste_contract import IDENTITY
-from labapi.api.paste_file import Finding, nearest
-from labapi.api.paste_parts import Part
+from labapi.pipeline.check.file import Finding, nearest
+from labapi.pipeline.check.parts import Part
+from labapi.pipeline.contract import IDENTITY
 
 AUTH_TOKEN = "keystonemiddleware.auth_token"  # noqa: S105 - a module
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from labapi.api.paste_factory import Factory
-from labapi.api.paste_file import Place, Value
+from labapi.pipeline.check.factory import Factory
+from labapi.pipeline.check.file import Place, Value
 
 
 @dataclass(slots=True)

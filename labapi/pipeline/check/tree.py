@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from labapi.api.paste_factory import (
+from labapi.pipeline.check.factory import (
     APP,
     FILTER,
     PROTOCOLS,
@@ -19,7 +19,7 @@ from labapi.api.paste_factory import (
     find,
     is_factory,
 )
-from labapi.api.paste_file import (
+from labapi.pipeline.check.file import (
     Finding,
     PasteFile,
     Place,
@@ -30,7 +30,7 @@ from labapi.api.paste_file import (
     nearest,
     relative_to,
 )
-from labapi.api.paste_parts import Assembly, Part
+from labapi.pipeline.check.parts import Assembly, Part
 
 _PREFIXES = {
     APP: ("app", "application", "composite", "composit", "pipeline", "filter-app"),

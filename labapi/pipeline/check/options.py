@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from labapi.api import paste_foreign
-from labapi.api.paste_factory import FILTER, Factory
-from labapi.api.paste_file import Finding, masked, nearest
-from labapi.api.paste_parts import Part
+from labapi.pipeline.check import foreign
+from labapi.pipeline.check.factory import FILTER, Factory
+from labapi.pipeline.check.file import Finding, masked, nearest
+from labapi.pipeline.check.parts import Part
 
 # No filter has that many options; it only bounds a factory that never has enough.
 _MOST = 100
@@ -35,7 +35,7 @@ def check(part: Part) -> Iterator[Finding]:
         yield from _by_asking(part, part.factory.call)
     else:
         yield from _by_signature(part, part.factory)
-        yield from paste_foreign.check(part)
+        yield from foreign.check(part)
 
 
 def _by_asking(part: Part, ask: Any) -> Iterator[Finding]:

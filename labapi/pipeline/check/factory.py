@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
-from labapi.api.paste_file import has_scheme, is_config, nearest
+from labapi.pipeline.check.file import has_scheme, is_config, nearest
 
 FILTER = "filter"
 APP = "app"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from labapi.api import paste_foreign
-from labapi.api.paste_contract import CLIENT, CONTEXT, IDENTITY
-from labapi.api.paste_factory import FILTER
-from labapi.api.paste_file import Finding, Place
-from labapi.api.paste_parts import Part
+from labapi.pipeline.check import foreign
+from labapi.pipeline.check.factory import FILTER
+from labapi.pipeline.check.file import Finding, Place
+from labapi.pipeline.check.parts import Part
+from labapi.pipeline.contract import CLIENT, CONTEXT, IDENTITY
 
 _WHO = {
     IDENTITY: "an authentication (noauth, basic or keystone)",
@@ -25,7 +25,7 @@ def check(chain: Sequence[Part]) -> Iterator[Finding]:
     :param chain: filters, outermost first, and the application
     """
     yield from _twice(chain)
-    gives = [paste_foreign.gives(part) if part.kind == FILTER else "" for part in chain]
+    gives = [foreign.gives(part) if part.kind == FILTER else "" for part in chain]
     for position, part in enumerate(chain):
         for need in _needs(part):
             if need.what in gives[:position]:
@@ -80,7 +80,7 @@ def _twice(chain: Sequence[Part]) -> Iterator[Finding]:
         for earlier in chain[:position]:
             problem = _clash(earlier, part)
             if problem:
-                certain = part.told("gives") is not None or paste_foreign.gives(part) == IDENTITY
+                certain = part.told("gives") is not None or foreign.gives(part) == IDENTITY
                 yield Finding(part.named, problem, fatal=certain)
                 break
 
@@ -89,7 +89,7 @@ def _clash(earlier: Part, part: Part) -> str | None:
     """Return why two filters do not go together, None if they do."""
     if earlier.factory is None or part.factory is None or part.kind != FILTER:
         return None
-    if paste_foreign.gives(part) == paste_foreign.gives(earlier) == IDENTITY:
+    if foreign.gives(part) == foreign.gives(earlier) == IDENTITY:
         return f"'{earlier.name}' and '{part.name}' are both authentications; one is enough"
     if earlier.place == part.place:
         return f"'{part.name}' stands here twice"

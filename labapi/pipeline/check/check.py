@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from labapi.api import paste_options, paste_order
-from labapi.api.paste_file import Finding
-from labapi.api.paste_parts import Assembly, Part
-from labapi.api.paste_tree import Reader
+from labapi.pipeline.check import options, order
+from labapi.pipeline.check.file import Finding
+from labapi.pipeline.check.parts import Assembly, Part
+from labapi.pipeline.check.tree import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Line:
 
     url: str
     part: Part
-    option: paste_options.Shown
+    option: options.Shown
 
 
 def examine(path: str, given: Mapping[str, str]) -> Report:
@@ -52,16 +52,16 @@ def examine(path: str, given: Mapping[str, str]) -> Report:
     findings = list(reader.findings)
     if assembly is not None:
         for part in _parts(assembly):
-            findings += paste_options.check(part)
+            findings += options.check(part)
         for chain in assembly.chains():
-            findings += paste_order.check(chain)
+            findings += order.check(chain)
     return Report(assembly, tuple(dict.fromkeys(findings)))
 
 
 def lines(assembly: Assembly, url: str = "/") -> Iterator[Line]:
     """Return what a file comes to, in the order in which a request passes it."""
     for part in (*assembly.filters, assembly.end):
-        yield from (Line(url, part, option) for option in paste_options.effective(part))
+        yield from (Line(url, part, option) for option in options.effective(part))
     for prefix, mount in assembly.mounts.items():
         yield from lines(mount, url.rstrip("/") + prefix)
 

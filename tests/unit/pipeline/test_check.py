@@ -12,10 +12,11 @@ import pytest
 from paste.deploy import loadwsgi
 
 from labapi import config
-from labapi.api import paste_check, pipeline
-from labapi.api.paste_file import Finding
+from labapi.api import load
 from labapi.api.policy import Policy
 from labapi.exceptions import ConfigError
+from labapi.pipeline.check import check
+from labapi.pipeline.check.file import Finding
 from tests.lab import ROOT, Lab
 from tests.programs import run
 
@@ -27,7 +28,7 @@ AUTH = "noauth\n    # believes the identity that the authentication confirmed, a
 def findings(text: str, folder: Path) -> tuple[Finding, ...]:
     file = folder / "api-paste.ini"
     file.write_text(text)
-    return paste_check.examine(str(file), GIVEN).findings
+    return check.examine(str(file), GIVEN).findings
 
 
 def said(text: str, folder: Path) -> list[str]:
@@ -214,7 +215,7 @@ def test_a_mistake(tmp_path: Path, name: str) -> None:
 def test_a_file_that_is_none(tmp_path: Path, text: str, expected: str) -> None:
     file = tmp_path / "api-paste.ini"
     file.write_bytes(text.encode("utf-8", "surrogateescape"))
-    report = paste_check.examine(str(file), GIVEN)
+    report = check.examine(str(file), GIVEN)
     assert report.assembly is None
     (finding,) = report.errors
     assert expected in str(finding)
@@ -361,7 +362,7 @@ def test_a_shape_is_read_as_paste_builds_it(tmp_path: Path, name: str) -> None:
     (tmp_path / "other.ini").write_text("[app:v]\nuse = egg:labapi#versions\n")
     assert said(text, tmp_path) == []
     file = tmp_path / "api-paste.ini"
-    report = paste_check.examine(str(file), GIVEN)
+    report = check.examine(str(file), GIVEN)
     assert report.assembly is not None
     (chain,) = report.assembly.chains()
     assert [part.name for part in chain] == names
@@ -461,4 +462,4 @@ def test_find_is_what_the_check_uses(tmp_path: Path) -> None:
     conf = config.new(api__paste_config=str(tmp_path / "none.ini"))
     conf([], project="labapi", default_config_files=[])
     with pytest.raises(ConfigError, match="there is no such file"):
-        pipeline.find(conf)
+        load.find(conf)

@@ -1,0 +1,1 @@
+"""What can be said of a Paste file; nothing here knows the API that it assembles."""
