@@ -18,7 +18,7 @@ from labapi.exceptions import ConfigError, InvalidInput
 from labapi.rpc.messages import MethodDescription
 
 if TYPE_CHECKING:
-    from labapi.agent.schema import Checker
+    from labapi.agent.plugins.schema import Checker
 
 LOG = log.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Offer:
     def _checker(self) -> Checker | None:
         if self.method.schema is None:
             return None
-        from labapi.agent.schema import Checker
+        from labapi.agent.plugins.schema import Checker
 
         return Checker(self.method.schema)
 
@@ -178,7 +178,7 @@ def _examine(schema: Mapping[str, Any], where: str) -> None:
 
     :raises ConfigError: it cannot
     """
-    from labapi.agent.schema import examine
+    from labapi.agent.plugins.schema import examine
 
     try:
         json.dumps(schema, allow_nan=False)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from oslo_log import log
 
-from labapi.agent.attempt import Attempt
-from labapi.agent.children import CHILDREN
-from labapi.agent.slots import Slots
+from labapi.agent.attempts.attempt import Attempt
+from labapi.agent.attempts.slots import Slots
+from labapi.agent.processes.children import CHILDREN
 
 LOG = log.getLogger(__name__)
 

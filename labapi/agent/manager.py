@@ -10,21 +10,21 @@ import time
 from oslo_config import cfg
 from oslo_log import log
 
-from labapi.agent import cgroup, limits
-from labapi.agent.attempt import ID, Attempt, Ending
+from labapi.agent.attempts.attempt import ID, Attempt, Ending
+from labapi.agent.attempts.journal import Journal
+from labapi.agent.attempts.runner import Runner, stopped, with_remains
+from labapi.agent.attempts.slots import Slots
 from labapi.agent.catalogue import Catalogue
-from labapi.agent.children import CHILDREN
 from labapi.agent.clock import Clock, Duties
 from labapi.agent.errors import CannotStart
-from labapi.agent.journal import Journal
+from labapi.agent.link.presence import Presence
+from labapi.agent.link.reporter import Report, Reporter
+from labapi.agent.link.trust import Trust
 from labapi.agent.plugins.run import Surroundings
-from labapi.agent.presence import Presence
+from labapi.agent.processes import cgroup, limits
+from labapi.agent.processes.children import CHILDREN
 from labapi.agent.recovery import recover
-from labapi.agent.reporter import Report, Reporter
-from labapi.agent.runner import Runner, stopped, with_remains
-from labapi.agent.slots import Slots
 from labapi.agent.state import StateFolder
-from labapi.agent.trust import Trust
 from labapi.exceptions import Unavailable
 from labapi.rpc import messages
 from labapi.rpc.messages import AnyMessage, CancelCase, CaseResult, Introduce, RunCase, Welcome

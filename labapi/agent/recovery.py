@@ -5,12 +5,12 @@ from __future__ import annotations
 import sqlite3
 import time
 
-from labapi.agent import proc
-from labapi.agent.cgroup import Group
-from labapi.agent.journal import Journal, Unfinished
+from labapi.agent.attempts.journal import Journal, Unfinished
+from labapi.agent.link.reporter import Report, Reporter
 from labapi.agent.plugins.run import Surroundings
-from labapi.agent.reporter import Report, Reporter
-from labapi.agent.tree import Ended, end_all
+from labapi.agent.processes import proc
+from labapi.agent.processes.cgroup import Group
+from labapi.agent.processes.tree import Ended, end_all
 from labapi.exceptions import ConfigError
 from labapi.rpc import messages
 

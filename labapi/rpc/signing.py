@@ -9,7 +9,7 @@ headers. What keeps a valid command from being used again:
   (``[agent] journal_keep``, an hour at least), so an old command must not count either: it expires.
 - ``CancelCase`` ends an attempt for good: to hear it again changes nothing.
 - ``Introduce`` has an agent say what it has said before.
-- ``Welcome`` answers a challenge that is used once (:mod:`labapi.agent.trust`).
+- ``Welcome`` answers a challenge that is used once (:mod:`labapi.agent.link.trust`).
 
 Expiry is judged by the conductors' clock, as the agent knows it from the answer to its challenge:
 lab machines' own clocks may be wrong by any amount. Conductors' clocks may differ from one another

@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from labapi.agent import proc
-from labapi.agent.cgroup import Groups
 from labapi.agent.errors import CannotStart
-from labapi.agent.limits import Limits
 from labapi.agent.output import OutputBuffer
 from labapi.agent.plugins.base import Outcome
-from labapi.agent.process import Child, Command
-from labapi.agent.tree import Ended, Tree
+from labapi.agent.processes import proc
+from labapi.agent.processes.cgroup import Groups
+from labapi.agent.processes.limits import Limits
+from labapi.agent.processes.process import Child, Command
+from labapi.agent.processes.tree import Ended, Tree
 
 # Seconds that a process runs before it is moved into a control group. Moving takes as long, and
 # many cases are over by then; what those leave behind is found by session and environment.

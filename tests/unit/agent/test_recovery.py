@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from labapi.agent import proc
-from labapi.agent.journal import Journal
+from labapi.agent.attempts.journal import Journal
 from labapi.agent.manager import Agent
+from labapi.agent.processes import proc
 from labapi.rpc.messages import CaseResult, RunCase, encode
 from tests.unit.agent.conftest import HOST, Conductor, case
 from tests.unit.agent.test_process_trees import nap, sleeping, wait_for

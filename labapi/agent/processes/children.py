@@ -24,7 +24,7 @@ from typing import Protocol
 
 from oslo_log import log
 
-from labapi.agent import proc
+from labapi.agent.processes import proc
 
 LOG = log.getLogger(__name__)
 

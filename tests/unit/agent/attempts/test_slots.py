@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import threading
 
-from labapi.agent.attempt import Attempt
-from labapi.agent.slots import Slots
+from labapi.agent.attempts.attempt import Attempt
+from labapi.agent.attempts.slots import Slots
 from labapi.rpc.messages import RunCase
 from tests.lab import until
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from oslo_log import log
 
-from labapi.agent import proc
+from labapi.agent.processes import proc
 from labapi.exceptions import ConfigError
 
 LOG = log.getLogger(__name__)

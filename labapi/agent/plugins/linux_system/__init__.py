@@ -6,7 +6,7 @@ import shlex
 from typing import Any
 
 from labapi.agent.plugins import Outcome, Plugin, Run, method
-from labapi.agent.plugins.ping import ping
+from labapi.agent.plugins.linux_system.ping import ping
 from labapi.exceptions import InvalidInput
 
 ARGS_SCHEMA: dict[str, Any] = {
@@ -77,6 +77,6 @@ class LinuxSystem(Plugin):
     def system_information(self, run: Run, parameters: dict[str, Any]) -> dict[str, Any]:
         """Describe the machine."""
         # psutil is loaded when it is first needed: an idle agent stays small.
-        from labapi.agent.plugins import machine
+        from labapi.agent.plugins.linux_system import machine
 
         return machine.describe()

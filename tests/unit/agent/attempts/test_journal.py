@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from labapi.agent.journal import Journal
+from labapi.agent.attempts.journal import Journal
 from labapi.exceptions import ConfigError
 from labapi.rpc.messages import CancelCase
 from tests.unit.agent.conftest import HOST, case

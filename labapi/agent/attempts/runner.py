@@ -13,13 +13,13 @@ import msgspec
 from oslo_log import log
 
 from labapi.agent import folders
-from labapi.agent.attempt import Attempt, Ending, plain
+from labapi.agent.attempts.attempt import Attempt, Ending, plain
+from labapi.agent.attempts.journal import Journal
 from labapi.agent.catalogue import Catalogue
 from labapi.agent.errors import CannotStart, CaseError, TestFailed
-from labapi.agent.journal import Journal
 from labapi.agent.plugins.base import Outcome
 from labapi.agent.plugins.run import Run, Stopped, Surroundings
-from labapi.agent.tree import Ended
+from labapi.agent.processes.tree import Ended
 from labapi.exceptions import InvalidInput
 
 LOG = log.getLogger(__name__)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from labapi.agent import reporter as reporter_module
+from labapi.agent.link import reporter as reporter_module
+from labapi.agent.link.reporter import Report, Reporter
 from labapi.agent.output import PIECE, OutputBuffer
-from labapi.agent.reporter import Report, Reporter
 from labapi.exceptions import BrokerUnavailable
 from labapi.rpc.client import Envelope
 from labapi.rpc.messages import CaseResult, Goodbye, Heartbeat, Output

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from labapi.agent import limits
 from labapi.agent.manager import Agent
+from labapi.agent.processes import limits
 from labapi.exceptions import ConfigError, InvalidInput
 from tests.unit.agent.conftest import Conductor, case
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from labapi.agent import cgroup, proc
-from labapi.agent.children import CHILDREN
-from labapi.agent.limits import Limits
 from labapi.agent.output import OutputBuffer
 from labapi.agent.plugins.run import Run, Stop, Stopped, Surroundings
+from labapi.agent.processes import cgroup, proc
+from labapi.agent.processes.children import CHILDREN
+from labapi.agent.processes.limits import Limits
 
 seconds = itertools.count(80_000 + os.getpid() % 10_000 * 100)
 
@@ -265,7 +265,7 @@ def zombies() -> set[int]:
 
 
 def test_a_pid_that_was_used_again_is_not_signalled() -> None:
-    from labapi.agent.children import send
+    from labapi.agent.processes.children import send
 
     child = subprocess.Popen(["sleep", "600"])
     now = proc.read(child.pid)

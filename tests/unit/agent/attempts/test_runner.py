@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from labapi.agent.attempts.runner import _ending
 from labapi.agent.plugins.base import Outcome
-from labapi.agent.runner import _ending
 
 
 @pytest.mark.parametrize("code", [2**31, -(2**31) - 1, "0", 1.5])

@@ -8,7 +8,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from labapi.agent import proc
+from labapi.agent.processes import proc
 
 MIB = 1024 * 1024
 

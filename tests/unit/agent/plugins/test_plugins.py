@@ -21,7 +21,8 @@ import pytest
 from msgspec.structs import replace
 
 from labapi.agent.manager import Agent
-from labapi.agent.plugins import ping, source
+from labapi.agent.plugins.build_server import source
+from labapi.agent.plugins.linux_system import ping
 from labapi.rpc.messages import CaseResult
 from labapi.rpc.transport import Transport
 from tests.unit.agent.conftest import Conductor, case, install_shipped, new_conf

@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 from oslo_config import cfg
 
 import labapi
-from labapi.agent import facts
+from labapi.agent.attempts.slots import Slots
 from labapi.agent.catalogue import Catalogue
-from labapi.agent.reporter import Reporter
-from labapi.agent.slots import Slots
+from labapi.agent.link import facts
+from labapi.agent.link.reporter import Reporter
+from labapi.agent.link.trust import Trust
 from labapi.agent.state import StateFolder
-from labapi.agent.trust import Trust
 from labapi.rpc import messages
 
 UNUSED_PORT = 9  # discard; nothing is sent to it

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from labapi.agent import proc
-from labapi.agent.cgroup import Group
-from labapi.agent.children import CHILDREN, send, ticks
+from labapi.agent.processes import proc
+from labapi.agent.processes.cgroup import Group
+from labapi.agent.processes.children import CHILDREN, send, ticks
 
 KILL_WAIT = 5.0  # seconds to wait for processes after SIGKILL; more needs an uninterruptible call
 LOOK = (0.002, 0.1)  # seconds between looks at what is left: at first, at most

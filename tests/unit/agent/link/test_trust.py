@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from labapi.agent import trust
+from labapi.agent.link import trust
+from labapi.agent.link.trust import ConductorClock, Trust
 from labapi.agent.manager import Agent
-from labapi.agent.trust import ConductorClock, Trust
 from labapi.exceptions import ConfigError, Unavailable
 from labapi.rpc import signing
 from labapi.rpc.client import Envelope, Publisher

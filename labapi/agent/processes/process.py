@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from labapi.agent.children import CHILDREN
 from labapi.agent.errors import CannotStart
-from labapi.agent.tree import KILL_WAIT, Tree
+from labapi.agent.processes.children import CHILDREN
+from labapi.agent.processes.tree import KILL_WAIT, Tree
 
 READ = 65536  # bytes read at once
 EOF_GRACE = 0.25  # seconds that a process's output may stay open after its end

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from oslo_log import log
 
-from labapi.agent.attempt import Attempt
+from labapi.agent.attempts.attempt import Attempt
 from labapi.agent.errors import CannotStart
 
 LOG = log.getLogger(__name__)

@@ -1,0 +1,1 @@
+"""One try of a case: taken in, remembered, run, ended."""

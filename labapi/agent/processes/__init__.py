@@ -1,0 +1,1 @@
+"""What starts, limits, finds and ends processes."""
