@@ -15,6 +15,9 @@ from typing import Any
 
 from oslo_config import cfg
 
+from labapi.api.backend.hints import Hints
+from labapi.api.backend.presence import Presence
+from labapi.api.backend.waiters import Waiters
 from labapi.api.controllers.health import Health
 from labapi.api.controllers.limits import Limits
 from labapi.api.controllers.metadata import Metadata
@@ -22,13 +25,10 @@ from labapi.api.controllers.outputs import Outputs
 from labapi.api.controllers.services import Services
 from labapi.api.controllers.slaves import Slaves
 from labapi.api.controllers.testcases import TestCases
-from labapi.api.hints import Hints
 from labapi.api.policy import Policy
-from labapi.api.presence import Presence
 from labapi.api.router import Router
 from labapi.api.routes import ROUTES
 from labapi.api.versions import Versions
-from labapi.api.waiters import Waiters
 from labapi.db.session import Database
 from labapi.pipeline.contract import CONTEXT, Need, described, no_options
 from labapi.rpc.transport import Transport

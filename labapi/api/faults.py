@@ -13,7 +13,7 @@ import webob
 from oslo_log import log
 
 from labapi import exceptions
-from labapi.api.wsgi import UnsupportedMediaType, json_response
+from labapi.api.request import UnsupportedMediaType, json_response
 
 LOG = log.getLogger(__name__)
 

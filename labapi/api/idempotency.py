@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from labapi.api.wsgi import Request
+from labapi.api.request import Request
 from labapi.exceptions import Conflict, InvalidInput
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)

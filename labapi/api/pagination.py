@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import webob
 
-from labapi.api.wsgi import Request
+from labapi.api.request import Request
 from labapi.exceptions import InvalidInput
 
 

@@ -11,8 +11,8 @@ from oslo_context import context as oslo_context
 
 from labapi.api import faults
 from labapi.api.faults import HTTPFault
+from labapi.api.request import Request
 from labapi.api.routes import Route
-from labapi.api.wsgi import Request
 from labapi.exceptions import LabapiError, NotFound
 
 if TYPE_CHECKING:

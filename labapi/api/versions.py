@@ -7,9 +7,9 @@ from typing import Any
 
 import webob
 
+from labapi.api.request import Request, json_response
 from labapi.api.router import Router
 from labapi.api.routes import Route
-from labapi.api.wsgi import Request, json_response
 from labapi.pipeline.contract import described, no_options
 
 VERSION = "v2.1"

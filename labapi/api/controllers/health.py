@@ -14,7 +14,7 @@ from oslo_log import log
 from sqlalchemy import Connection, text
 
 from labapi.api.policy import Policy
-from labapi.api.wsgi import Request, json_response
+from labapi.api.request import Request, json_response
 from labapi.db.session import Database
 from labapi.exceptions import Unavailable
 from labapi.rpc.transport import BROKER_ERRORS, Transport

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import webob
 
-from labapi.api.wsgi import Request, json_response
+from labapi.api.request import Request, json_response
 
 # The ``ratelimit`` filter leaves a function here that asks its storage.
 ENVIRON_KEY = "labapi.ratelimit"

@@ -6,8 +6,8 @@ import webob
 
 from labapi.api import host_guard, lookup, schemas
 from labapi.api.policy import Policy
+from labapi.api.request import Request, json_response
 from labapi.api.schemas import metadata as bodies
-from labapi.api.wsgi import Request, json_response
 from labapi.db import hosts
 from labapi.db.session import Database
 from labapi.exceptions import InvalidInput, NotFound

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import webob
 from oslo_config import cfg
 
-from labapi.api import follow, lookup
+from labapi.api import lookup
+from labapi.api.backend import follow
+from labapi.api.backend.waiters import Waiters
 from labapi.api.policy import Policy
-from labapi.api.waiters import Waiters
-from labapi.api.wsgi import Request
+from labapi.api.request import Request
 from labapi.db.session import Database, Record
 from labapi.exceptions import InvalidInput
 

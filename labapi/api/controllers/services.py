@@ -7,8 +7,8 @@ import datetime
 import webob
 
 from labapi.api.policy import Policy
+from labapi.api.request import Request, json_response
 from labapi.api.views import services as views
-from labapi.api.wsgi import Request, json_response
 from labapi.db import services
 from labapi.db.session import Database
 from labapi.servicegroup.driver import Liveness

@@ -11,8 +11,8 @@ from oslo_config import cfg
 
 from labapi.api import host_guard, lookup, pagination
 from labapi.api.policy import Policy
+from labapi.api.request import Request, json_object_stream, json_response
 from labapi.api.views import slaves as views
-from labapi.api.wsgi import Request, json_object_stream, json_response
 from labapi.db import hosts
 from labapi.db.session import Database, Record
 from labapi.exceptions import InvalidInput, NotFound

@@ -12,13 +12,13 @@ import webob
 from oslo_config import cfg
 
 from labapi.api import host_guard, idempotency, lookup, offers, pagination, schemas
+from labapi.api.backend.hints import Hints
+from labapi.api.backend.waiters import Waiters
 from labapi.api.controllers import outputs
-from labapi.api.hints import Hints
 from labapi.api.policy import Policy
+from labapi.api.request import Request, json_response
 from labapi.api.schemas import testcases as bodies
 from labapi.api.views import testcases as views
-from labapi.api.waiters import Waiters
-from labapi.api.wsgi import Request, json_response
 from labapi.context import RequestContext
 from labapi.db import testcases
 from labapi.db.session import Database, Record

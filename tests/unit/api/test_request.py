@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from labapi.api.wsgi import PIECE, json_object_stream
+from labapi.api.request import PIECE, json_object_stream
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 5_000])

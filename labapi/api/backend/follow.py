@@ -17,7 +17,7 @@ from typing import Any
 from oslo_config import cfg
 
 from labapi.api import lookup
-from labapi.api.waiters import Waiters
+from labapi.api.backend.waiters import Waiters
 from labapi.db import outputs, testcases
 from labapi.db.session import Database, Record
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 
 from labapi import config
-from labapi.api.waiters import Waiters
+from labapi.api.backend.waiters import Waiters
 from labapi.rpc.messages import CaseChanged
 from labapi.rpc.transport import Transport
 
