@@ -28,8 +28,8 @@ import psutil
 from labapi import config
 from labapi.db import hosts, migration, services
 from labapi.db.session import Database, Record
-from labapi.rpc.client import Envelope, Publisher
 from labapi.rpc.messages import Announce, Heartbeat, Message, MethodDescription
+from labapi.rpc.publisher import Envelope, Publisher
 from labapi.rpc.transport import HEARTBEAT_QUEUE, Transport
 from labapi.servicegroup.driver import heard_lately
 

@@ -27,8 +27,8 @@ from labapi.agent.recovery import recover
 from labapi.agent.state import StateFolder
 from labapi.exceptions import Unavailable
 from labapi.rpc import messages
+from labapi.rpc.consumer import BatchConsumer
 from labapi.rpc.messages import AnyMessage, CancelCase, CaseResult, Introduce, RunCase, Welcome
-from labapi.rpc.server import BatchConsumer
 from labapi.rpc.transport import Transport, agent_queue, control_queue
 
 LOG = log.getLogger(__name__)

@@ -12,8 +12,8 @@ from labapi.db import hosts as host_queries
 from labapi.db import testcases
 from labapi.db.session import Database, Record
 from labapi.exceptions import BrokerUnavailable
-from labapi.rpc.client import Envelope, Publisher
 from labapi.rpc.messages import AnyMessage, CancelCase, RunCase, Wake
+from labapi.rpc.publisher import Envelope, Publisher
 from labapi.rpc.transport import agent_key, control_key
 from labapi.servicegroup.driver import Liveness
 

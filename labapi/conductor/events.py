@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from oslo_log import log
 
 from labapi.exceptions import BrokerUnavailable
-from labapi.rpc.client import Envelope, Publisher
 from labapi.rpc.messages import CaseChanged
+from labapi.rpc.publisher import Envelope, Publisher
 from labapi.rpc.transport import EVENTS
 
 LOG = log.getLogger(__name__)

@@ -29,8 +29,8 @@ from labapi.db import hosts as host_queries
 from labapi.db import services
 from labapi.db.session import Database
 from labapi.exceptions import BrokerUnavailable
-from labapi.rpc.client import Envelope, Publisher
 from labapi.rpc.messages import Announce, AnyMessage, Goodbye, Heartbeat, Introduce, Welcome
+from labapi.rpc.publisher import Envelope, Publisher
 from labapi.rpc.transport import control_key
 from labapi.servicegroup.driver import Liveness
 

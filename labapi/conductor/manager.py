@@ -11,8 +11,8 @@ from labapi.conductor.reaper import Reaper
 from labapi.conductor.reports import Reports
 from labapi.db.session import Database
 from labapi.rpc import signing
-from labapi.rpc.client import Publisher
-from labapi.rpc.server import BatchConsumer
+from labapi.rpc.consumer import BatchConsumer
+from labapi.rpc.publisher import Publisher
 from labapi.rpc.transport import CONDUCTOR_QUEUE, HEARTBEAT_QUEUE, REPORT_QUEUE, Transport
 from labapi.servicegroup import driver as servicegroup
 

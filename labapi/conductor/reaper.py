@@ -16,8 +16,8 @@ from labapi.db import hosts as host_queries
 from labapi.db import testcases
 from labapi.db.session import Database, Record
 from labapi.exceptions import Unavailable
-from labapi.rpc.client import Publisher
 from labapi.rpc.messages import CaseChanged
+from labapi.rpc.publisher import Publisher
 
 LOG = log.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from sqlalchemy import Connection
 from labapi.conductor import events
 from labapi.db import outputs, testcases
 from labapi.db.session import Database, Record
-from labapi.rpc.client import Publisher
 from labapi.rpc.messages import AnyMessage, CaseChanged, CaseResult, CaseStarted, Output
+from labapi.rpc.publisher import Publisher
 
 LOG = log.getLogger(__name__)
 

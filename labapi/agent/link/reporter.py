@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from oslo_log import log
 
 from labapi.exceptions import BrokerUnavailable
-from labapi.rpc.client import Envelope, Publisher
 from labapi.rpc.messages import CaseResult, CaseStarted, Message, Output
+from labapi.rpc.publisher import Envelope, Publisher
 from labapi.rpc.transport import Transport, agent_queue, control_queue
 
 LOG = log.getLogger(__name__)

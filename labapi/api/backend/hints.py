@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from oslo_log import log
 
 from labapi.exceptions import BrokerUnavailable
-from labapi.rpc.client import Envelope, Publisher
 from labapi.rpc.messages import Wake
+from labapi.rpc.publisher import Envelope, Publisher
 from labapi.rpc.transport import CONDUCTOR, Transport
 
 LOG = log.getLogger(__name__)

@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from kombu import Queue
 
+from labapi.rpc.consumer import BatchConsumer
 from labapi.rpc.messages import AnyMessage, CaseChanged
-from labapi.rpc.server import BatchConsumer
 from labapi.rpc.transport import EVENTS, Transport
 
 T = TypeVar("T")

@@ -19,9 +19,9 @@ from msgspec.structs import replace
 
 from labapi import config
 from labapi.agent.manager import Agent
-from labapi.rpc.client import Envelope, Publisher
+from labapi.rpc.consumer import BatchConsumer
 from labapi.rpc.messages import AnyMessage, CancelCase, CaseResult, Output, RunCase
-from labapi.rpc.server import BatchConsumer
+from labapi.rpc.publisher import Envelope, Publisher
 from labapi.rpc.transport import HEARTBEAT_QUEUE, REPORT_QUEUE, Transport
 
 SHIPPED = {
@@ -36,7 +36,7 @@ HOST = "bench-1"
 def quick_consumers() -> Iterator[None]:
     """Have consumers look at their stop flag more often, so that a test ends sooner."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("labapi.rpc.server.IDLE", 0.05)
+        patch.setattr("labapi.rpc.consumer.IDLE", 0.05)
         yield
 
 

@@ -18,7 +18,6 @@ import pytest
 from labapi.agent import clock
 from labapi.agent.manager import Agent
 from labapi.exceptions import ConfigError, Unavailable
-from labapi.rpc.client import Envelope
 from labapi.rpc.messages import (
     Announce,
     CancelCase,
@@ -30,6 +29,7 @@ from labapi.rpc.messages import (
     Output,
     RunCase,
 )
+from labapi.rpc.publisher import Envelope
 from tests.lab import Gate
 from tests.unit.agent.conftest import HOST, Conductor, case
 from tests.unit.agent.test_process_trees import nap, sleeping, wait_for

@@ -16,8 +16,8 @@ from labapi.conductor.reports import Reports
 from labapi.db import hosts, testcases
 from labapi.db.session import Database, Record
 from labapi.exceptions import BrokerUnavailable
-from labapi.rpc.client import Envelope
 from labapi.rpc.messages import Announce
+from labapi.rpc.publisher import Envelope
 from labapi.servicegroup import driver
 
 NOW = datetime.datetime(2026, 11, 21, 8, 0, tzinfo=datetime.UTC)

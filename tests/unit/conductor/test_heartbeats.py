@@ -14,8 +14,8 @@ from labapi.conductor import heartbeats
 from labapi.conductor.heartbeats import Heartbeats
 from labapi.db import hosts, services
 from labapi.db.session import Database, Record
-from labapi.rpc.client import Envelope
 from labapi.rpc.messages import Announce, Goodbye, Heartbeat, Introduce, Welcome
+from labapi.rpc.publisher import Envelope
 from labapi.servicegroup import driver
 
 

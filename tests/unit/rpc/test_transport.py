@@ -9,9 +9,9 @@ from kombu import Queue
 
 from labapi import config
 from labapi.exceptions import BrokerUnavailable, ConfigError, Unavailable
-from labapi.rpc.client import Envelope, Publisher
+from labapi.rpc.consumer import BatchConsumer
 from labapi.rpc.messages import AnyMessage, CancelCase, CaseResult, Goodbye, Message, Wake, encode
-from labapi.rpc.server import BatchConsumer
+from labapi.rpc.publisher import Envelope, Publisher
 from labapi.rpc.transport import EXCHANGE, Transport, sender
 from tests.lab import until
 from tests.programs import free_port

@@ -12,8 +12,8 @@ from labapi.agent.link import reporter as reporter_module
 from labapi.agent.link.reporter import Report, Reporter
 from labapi.agent.output import PIECE, OutputBuffer
 from labapi.exceptions import BrokerUnavailable
-from labapi.rpc.client import Envelope
 from labapi.rpc.messages import CaseResult, Goodbye, Heartbeat, Output
+from labapi.rpc.publisher import Envelope
 from labapi.rpc.transport import Transport
 from tests.unit.agent.test_process_trees import wait_for
 

@@ -15,7 +15,6 @@ from labapi.agent.link.trust import ConductorClock, Trust
 from labapi.agent.manager import Agent
 from labapi.exceptions import ConfigError, Unavailable
 from labapi.rpc import signing
-from labapi.rpc.client import Envelope, Publisher
 from labapi.rpc.messages import (
     Announce,
     CancelCase,
@@ -27,6 +26,7 @@ from labapi.rpc.messages import (
     RunCase,
     Welcome,
 )
+from labapi.rpc.publisher import Envelope, Publisher
 from labapi.rpc.signing import Signer
 from labapi.rpc.transport import Transport
 from tests.lab import Gate
