@@ -35,6 +35,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from labapi_middleware import faults, identity, log_text
+from labapi_middleware.contract import IDENTITY
 from labapi_middleware.filter import (
     Conf,
     Filter,
@@ -47,7 +48,6 @@ from labapi_middleware.filter import (
     text,
 )
 from labapi_middleware.htpasswd import PasswordFile, PasswordFileError, Verifier
-from labapi_middleware.place import IDENTITY
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

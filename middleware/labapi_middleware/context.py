@@ -35,9 +35,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from labapi_middleware import faults, identity
+from labapi_middleware.contract import CONTEXT as CONTEXT_GIVEN
+from labapi_middleware.contract import IDENTITY, Need
 from labapi_middleware.filter import Conf, Filter, factory
-from labapi_middleware.place import CONTEXT as CONTEXT_GIVEN
-from labapi_middleware.place import IDENTITY, Need
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

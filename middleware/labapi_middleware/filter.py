@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
-from labapi_middleware.place import Need
+from labapi_middleware.contract import Need
 from labapi_middleware.unknown_option import unknown
 
 if TYPE_CHECKING:

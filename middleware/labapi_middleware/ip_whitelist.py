@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from labapi_middleware.addresses import networks
 from labapi_middleware.allow_rules import Client, Rules, client_of
+from labapi_middleware.contract import CLIENT, Need
 from labapi_middleware.faults import respond
 from labapi_middleware.filter import (
     Conf,
@@ -46,7 +47,6 @@ from labapi_middleware.filter import (
 )
 from labapi_middleware.log_text import request_line
 from labapi_middleware.own_addresses import OwnAddresses
-from labapi_middleware.place import CLIENT, Need
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

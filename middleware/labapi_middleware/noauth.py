@@ -28,6 +28,7 @@ from urllib.parse import urlsplit
 
 from labapi_middleware import faults, identity
 from labapi_middleware.addresses import is_loopback, split_port
+from labapi_middleware.contract import CLIENT, IDENTITY, Need
 from labapi_middleware.filter import (
     Conf,
     Filter,
@@ -38,7 +39,6 @@ from labapi_middleware.filter import (
     factory,
     text,
 )
-from labapi_middleware.place import CLIENT, IDENTITY, Need
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -31,9 +31,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from labapi_middleware.addresses import Address, Networks, networks, parse_address
+from labapi_middleware.contract import CLIENT
 from labapi_middleware.filter import Conf, Filter, Option, boolean, choice, factory
 from labapi_middleware.forwarded import Hop, hops_for, hops_forwarded, last_element
-from labapi_middleware.place import CLIENT
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -14,13 +14,12 @@ import uuid
 
 import pytest
 
-from labapi_middleware import ratelimit_storage
 from labapi_middleware.filter import OptionError
 from labapi_middleware.noauth import NoAuth
 from labapi_middleware.proxy import Proxy
-from labapi_middleware.ratelimit import RateLimit
-from labapi_middleware.ratelimit_memory import MemoryCounter
-from labapi_middleware.ratelimit_rules import PathPattern, normalised, rule
+from labapi_middleware.ratelimit import RateLimit, storage
+from labapi_middleware.ratelimit.memory import MemoryCounter
+from labapi_middleware.ratelimit.rules import PathPattern, normalised, rule
 from tests.middleware import servers
 from tests.middleware.conftest import build, call, environ, plain, validated
 
@@ -475,7 +474,7 @@ def test_a_storage_that_stops_while_it_is_used(caplog, monkeypatch):
             timeout="2",
         )
         now = time.monotonic()
-        monkeypatch.setattr(ratelimit_storage.time, "monotonic", lambda: now)
+        monkeypatch.setattr(storage.time, "monotonic", lambda: now)
         tried = asked(filtered, monkeypatch)
         assert statuses(filtered, 2) == [200, 200]
         process.send_signal(signal.SIGSTOP)

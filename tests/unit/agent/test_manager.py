@@ -32,7 +32,7 @@ from labapi.rpc.messages import (
 from labapi.rpc.publisher import Envelope
 from tests.lab import Gate
 from tests.unit.agent.conftest import HOST, Conductor, case
-from tests.unit.agent.test_process_trees import nap, sleeping, wait_for
+from tests.unit.agent.processes.test_process_trees import nap, sleeping, wait_for
 
 __all__ = ["nap"]
 

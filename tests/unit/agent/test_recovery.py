@@ -18,7 +18,7 @@ from labapi.agent.manager import Agent
 from labapi.agent.processes import proc
 from labapi.rpc.messages import CaseResult, RunCase, encode
 from tests.unit.agent.conftest import HOST, Conductor, case
-from tests.unit.agent.test_process_trees import nap, sleeping, wait_for
+from tests.unit.agent.processes.test_process_trees import nap, sleeping, wait_for
 
 __all__ = ["nap"]
 

@@ -15,7 +15,7 @@ from labapi.exceptions import BrokerUnavailable
 from labapi.rpc.messages import CaseResult, Goodbye, Heartbeat, Output
 from labapi.rpc.publisher import Envelope
 from labapi.rpc.transport import Transport
-from tests.unit.agent.test_process_trees import wait_for
+from tests.unit.agent.processes.test_process_trees import wait_for
 
 
 class Broker:

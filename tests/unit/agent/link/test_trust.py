@@ -31,7 +31,7 @@ from labapi.rpc.signing import Signer
 from labapi.rpc.transport import Transport
 from tests.lab import Gate
 from tests.unit.agent.conftest import HOST, Conductor, case
-from tests.unit.agent.test_process_trees import wait_for
+from tests.unit.agent.processes.test_process_trees import wait_for
 
 Start = Callable[..., Agent]
 

@@ -49,6 +49,7 @@ from limits import RateLimitItem
 
 from labapi_middleware import faults
 from labapi_middleware.addresses import networks, parse_address
+from labapi_middleware.contract import CLIENT, IDENTITY, Need
 from labapi_middleware.filter import (
     Conf,
     Filter,
@@ -59,10 +60,9 @@ from labapi_middleware.filter import (
     seconds,
     text,
 )
-from labapi_middleware.place import CLIENT, IDENTITY, Need
-from labapi_middleware.ratelimit_memory import MemoryCounter
-from labapi_middleware.ratelimit_rules import PathPattern, Rule, normalised, rule, subject
-from labapi_middleware.ratelimit_storage import (
+from labapi_middleware.ratelimit.memory import MemoryCounter
+from labapi_middleware.ratelimit.rules import PathPattern, Rule, normalised, rule, subject
+from labapi_middleware.ratelimit.storage import (
     PAUSE,
     STRATEGIES,
     Counter,

@@ -32,8 +32,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from labapi_middleware.addresses import parse_address, split_port
 from labapi_middleware.exchange import Exchange
-from labapi_middleware.exposition import Exposition, collect_workers
 from labapi_middleware.filter import Conf, Filter, Option, OptionError, comma_list, factory, text
+from labapi_middleware.metrics.exposition import Exposition, collect_workers
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

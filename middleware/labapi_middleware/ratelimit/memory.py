@@ -8,7 +8,7 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import Protocol
 
-from labapi_middleware.ratelimit_storage import Key, Window
+from labapi_middleware.ratelimit.storage import Key, Window
 
 
 class _Count(Protocol):

@@ -18,7 +18,7 @@ from swift.proxy.controllers.container import ContainerController
 
 from labapi_middleware.filter import OptionError
 from labapi_middleware.ip_whitelist import NAME
-from labapi_middleware.swift_guard import ContainerGuard
+from labapi_middleware.swift.guard import ContainerGuard
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

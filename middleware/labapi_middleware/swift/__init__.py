@@ -8,7 +8,7 @@ The filter stands once in the pipeline, left of ``bulk``, ``tempurl``, ``formpos
 authentication, because requests that these make for a client do not have its address. It notes the
 address there, and places a checkpoint at every link of the pipeline to its right, when Swift tells
 it the pipeline. A checkpoint makes sure that ``swift.authorize`` is guarded (see
-:mod:`labapi_middleware.swift_checkpoints` and :mod:`labapi_middleware.swift_guard`), whoever put it
+:mod:`labapi_middleware.swift.checkpoints` and :mod:`labapi_middleware.swift.guard`), whoever put it
 there, and whoever calls it.
 """
 
@@ -32,8 +32,8 @@ from labapi_middleware.ip_whitelist import (
     RETRY_AFTER,
     UNAVAILABLE,
 )
-from labapi_middleware.swift_checkpoints import SwiftOptionError, place_checkpoints
-from labapi_middleware.swift_guard import (
+from labapi_middleware.swift.checkpoints import SwiftOptionError, place_checkpoints
+from labapi_middleware.swift.guard import (
     INFOCACHE,
     SYSTEM_HEADER,
     VISIT,
