@@ -1,0 +1,1 @@
+"""Which host gets a case: a library for whoever gives cases to hosts."""
