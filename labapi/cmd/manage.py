@@ -84,7 +84,7 @@ class DBUpgrade(Operator):
     """Bring the database's schema to the newest revision, or to the one given."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Take a revision."""
+        """Return a parser with the argument REVISION."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         parser.add_argument("revision", nargs="?", default="head")
         return parser

@@ -23,7 +23,7 @@ class _OfHost(Operator):
     """A command about one host."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Take the host."""
+        """Return a parser with the argument HOST."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         parser.add_argument("host", type=_host, help="name of the host: [agent] host there")
         return parser
@@ -33,7 +33,7 @@ class _OfUser(_OfHost):
     """A command about the RabbitMQ user of one host."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Take what becomes of the calls of rabbitmqctl."""
+        """Return a parser with HOST and the options --apply and --print."""
         parser = super().get_parser(prog_name)
         how = parser.add_mutually_exclusive_group()
         how.add_argument(
@@ -62,7 +62,7 @@ class AgentAdd(_OfUser):
     """Make the queues of a host, and a RabbitMQ user that can use nothing else."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Take a virtual host."""
+        """Return a parser with the option --vhost as well."""
         parser = super().get_parser(prog_name)
         parser.add_argument("--vhost", help="default: that of [messaging] transport_url")
         return parser

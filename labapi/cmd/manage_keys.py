@@ -13,7 +13,7 @@ class KeyCreate(Operator):
     """Make a pair of keys: a private one for conductors, and FILE.pub for agents."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Take a file."""
+        """Return a parser with the argument FILE."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         parser.add_argument("file", type=Path, help="for the private key; it must not exist")
         return parser

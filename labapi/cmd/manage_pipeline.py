@@ -22,7 +22,7 @@ class _OfFile(Operator):
     """A command about a Paste file."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Take a file other than the installation's."""
+        """Return a parser with the option --paste-config."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         parser.add_argument(
             "--paste-config",

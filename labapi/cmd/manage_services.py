@@ -55,7 +55,7 @@ class ServiceList(Lister):
     app: Manage
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Take filters."""
+        """Return a parser with the options --host, --service and --long."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         parser.add_argument("--host", help="only services on this host")
         parser.add_argument("--service", help="only this program, for example labapi-agent")
@@ -108,7 +108,7 @@ class _Switch(Operator):
     """A command that changes whether a host is given work."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Take the service."""
+        """Return a parser with the arguments HOST and SERVICE."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         parser.add_argument("host", help="name of the host")
         parser.add_argument("service", nargs="?", default=AGENT, help=f"default: {AGENT}")
@@ -146,7 +146,7 @@ class ServiceDisable(_Switch):
     """Give a host no new work; what it was given it finishes."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Take a reason."""
+        """Return a parser with the option --reason as well."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         parser.add_argument("--reason", type=_reason, help="why, for who looks at the list")
         return parser
@@ -163,7 +163,7 @@ class ServiceDrain(ServiceDisable):
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Take a time."""
+        """Return a parser with the option --wait as well."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         parser.add_argument(
             "--wait", type=_seconds, default=600.0, metavar="SECONDS", help="default: 600"
