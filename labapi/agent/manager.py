@@ -28,7 +28,7 @@ from labapi.agent.state import StateFolder
 from labapi.exceptions import Unavailable
 from labapi.rpc import messages
 from labapi.rpc.consumer import BatchConsumer
-from labapi.rpc.messages import AnyMessage, CancelCase, CaseResult, Introduce, RunCase, Welcome
+from labapi.rpc.messages import CancelCase, CaseResult, Introduce, Message, RunCase, Welcome
 from labapi.rpc.transport import Transport, agent_queue, control_queue
 
 LOG = log.getLogger(__name__)
@@ -164,7 +164,7 @@ class Agent:
 
     # Commands: each handler runs in its consumer's thread.
 
-    def _take(self, commands: list[AnyMessage]) -> None:
+    def _take(self, commands: list[Message]) -> None:
         """Journal attempts, then let them run; the broker is told after this returns."""
         if self._clock.late() > PAUSED:
             # The broker has given up this connection, and the conductor perhaps this host; what
@@ -200,7 +200,7 @@ class Agent:
             if (waiting := self._slots.waits(run.attempt)) is not None:
                 waiting.offered = time.monotonic()
 
-    def _obey(self, commands: list[AnyMessage]) -> None:
+    def _obey(self, commands: list[Message]) -> None:
         for command in commands:
             if isinstance(command, CancelCase) and self._is_mine(command):
                 self._cancel(command)

@@ -12,7 +12,7 @@ from labapi.db import hosts as host_queries
 from labapi.db import testcases
 from labapi.db.session import Database, Record
 from labapi.exceptions import BrokerUnavailable
-from labapi.rpc.messages import AnyMessage, CancelCase, RunCase, Wake
+from labapi.rpc.messages import CancelCase, Message, RunCase, Wake
 from labapi.rpc.publisher import Envelope, Publisher
 from labapi.rpc.transport import agent_key, control_key
 from labapi.servicegroup.driver import Liveness
@@ -39,7 +39,7 @@ class Dispatcher:
         self._database = database
         self._publisher = publisher
 
-    def handle(self, messages: list[AnyMessage]) -> None:
+    def handle(self, messages: list[Message]) -> None:
         """Work off hints of the API."""
         wakes = [message for message in messages if isinstance(message, Wake)]
         self.send_given(case for wake in wakes for case in wake.given)

@@ -29,7 +29,7 @@ from labapi.db import hosts as host_queries
 from labapi.db import services
 from labapi.db.session import Database
 from labapi.exceptions import BrokerUnavailable
-from labapi.rpc.messages import Announce, AnyMessage, Goodbye, Heartbeat, Introduce, Welcome
+from labapi.rpc.messages import Announce, Goodbye, Heartbeat, Introduce, Message, Welcome
 from labapi.rpc.publisher import Envelope, Publisher
 from labapi.rpc.transport import control_key
 from labapi.servicegroup.driver import Liveness
@@ -88,7 +88,7 @@ class Heartbeats:
         self._known: dict[str, _Known] = {}
         self._disputed: dict[str, str] = {}
 
-    def handle(self, messages: list[AnyMessage]) -> None:
+    def handle(self, messages: list[Message]) -> None:
         """Write a batch down; ask hosts that nobody knows to introduce themselves."""
         signs = [
             message

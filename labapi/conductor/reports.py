@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from labapi.conductor import events
 from labapi.db import outputs, testcases
 from labapi.db.session import Database, Record
-from labapi.rpc.messages import AnyMessage, CaseChanged, CaseResult, CaseStarted, Output
+from labapi.rpc.messages import CaseChanged, CaseResult, CaseStarted, Message, Output
 from labapi.rpc.publisher import Publisher
 
 LOG = log.getLogger(__name__)
@@ -61,7 +61,7 @@ class Reports:
         self._publisher = publisher
         self._room = room
 
-    def handle(self, messages: list[AnyMessage]) -> None:
+    def handle(self, messages: list[Message]) -> None:
         """Write a batch of reports down, announce what finished, fill the room that it left."""
         reports = [message for message in messages if isinstance(message, Report)]
         now = datetime.datetime.now(datetime.UTC)

@@ -18,7 +18,7 @@ from kombu import Connection, Consumer, Queue
 from oslo_log import log
 
 from labapi.exceptions import BadMessage, ForSomebodyElse, Unavailable
-from labapi.rpc.messages import AnyMessage, decode
+from labapi.rpc.messages import Message, decode
 from labapi.rpc.signing import Verifier
 from labapi.rpc.transport import BROKER_ERRORS, Transport, sender
 
@@ -46,7 +46,7 @@ class BatchConsumer(threading.Thread):
         self,
         transport: Transport,
         queues: list[Queue],
-        handle: Callable[[list[AnyMessage]], None],
+        handle: Callable[[list[Message]], None],
         *,
         name: str,
         batch: int = 200,
@@ -182,7 +182,7 @@ class BatchConsumer(threading.Thread):
             # They came over one channel in the order of their tags, and none before them is left.
             taken[-1].ack(multiple=True)
 
-    def _deliver(self, messages: list[AnyMessage]) -> None:
+    def _deliver(self, messages: list[Message]) -> None:
         """Hand a batch over; if it breaks the handler, find the message that does."""
         while messages:
             try:
@@ -206,15 +206,16 @@ class BatchConsumer(threading.Thread):
         return None
 
 
-def _read(raw: Any, routing_key: str) -> AnyMessage:
+def _read(raw: Any, routing_key: str) -> Message:
     """Return the message, if it comes from the host that it names.
 
     :raises BadMessage: it does not, or it is none
     """
     message = decode(_body(raw))
     host = sender(routing_key)
-    if host is not None and getattr(message, "host", host) != host:
-        raise BadMessage(f"it names the host {message.host!r}")  # type: ignore[union-attr]
+    named = getattr(message, "host", host)
+    if host is not None and named != host:
+        raise BadMessage(f"it names the host {named!r}")
     return message
 
 

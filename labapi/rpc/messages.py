@@ -7,7 +7,7 @@ an older receiver would misread takes a new version. Bytes travel as base64. Tim
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Union
 
 import msgspec
 
@@ -27,7 +27,15 @@ Size = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
-    """What all messages have in common."""
+    """What all messages have in common. A class that derives from it is a message, without more.
+
+    :cvar repeated: a broker need not write it to its disk: if it is restarted, the sender says it
+        again, or the receiver finds it in the database
+    :cvar signed: a command, which conductors sign and agents obey
+    """
+
+    repeated: ClassVar[bool] = False
+    signed: ClassVar[bool] = False
 
     version: int = VERSION
 
@@ -39,6 +47,8 @@ class Wake(Message, frozen=True, kw_only=True, tag="wake"):
     :ivar given: UUIDs of cases that were given to their hosts as they were made
     :ivar cancelled: UUIDs of running cases that are to be cancelled
     """
+
+    repeated: ClassVar[bool] = True
 
     hosts: list[str] = []
     given: list[str] = []
@@ -55,6 +65,9 @@ class RunCase(Message, frozen=True, kw_only=True, tag="run_case"):
     :ivar rank: of those that wait at the agent the lowest begins first, of equals the oldest
     """
 
+    repeated: ClassVar[bool] = True
+    signed: ClassVar[bool] = True
+
     case: str
     attempt: str
     host: str
@@ -70,6 +83,9 @@ class RunCase(Message, frozen=True, kw_only=True, tag="run_case"):
 class CancelCase(Message, frozen=True, kw_only=True, tag="cancel_case"):
     """Conductor → agent: end this attempt; its result is ``CANCELLED`` if it had not finished."""
 
+    repeated: ClassVar[bool] = True
+    signed: ClassVar[bool] = True
+
     case: str
     attempt: str
     host: str
@@ -77,6 +93,9 @@ class CancelCase(Message, frozen=True, kw_only=True, tag="cancel_case"):
 
 class Introduce(Message, frozen=True, kw_only=True, tag="introduce"):
     """Conductor → agent: announce yourself again, the database does not know you."""
+
+    repeated: ClassVar[bool] = True
+    signed: ClassVar[bool] = True
 
     host: str
 
@@ -89,6 +108,9 @@ class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
     :ivar clock: the conductor's clock, seconds since the epoch
     :ivar accepted: False if the host belongs to another agent
     """
+
+    repeated: ClassVar[bool] = True
+    signed: ClassVar[bool] = True
 
     host: str
     agent: str
@@ -190,6 +212,8 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
     :ivar facts: load, memory, disk, running attempts …; a flat JSON object
     """
 
+    repeated: ClassVar[bool] = True
+
     host: str
     agent: str
     clock: float
@@ -207,35 +231,17 @@ class Goodbye(Message, frozen=True, kw_only=True, tag="goodbye"):
 class CaseChanged(Message, frozen=True, kw_only=True, tag="case_changed"):
     """Conductor → whoever listens on ``labapi.events``: a case changed its state."""
 
+    repeated: ClassVar[bool] = True
+
     case: str
     state: str
     result: str | None = None
 
 
-AnyMessage = (
-    Wake
-    | RunCase
-    | CancelCase
-    | Introduce
-    | Welcome
-    | CaseStarted
-    | CaseResult
-    | Output
-    | Announce
-    | Heartbeat
-    | Goodbye
-    | CaseChanged
-)
-
-# What a broker need not write to its disk: if it is restarted, the sender says these again, or the
-# receiver finds them in the database.
-REPEATED = (Wake, RunCase, CancelCase, Introduce, Welcome, Heartbeat, CaseChanged)
-
-# What conductors sign and agents obey.
-COMMANDS = (RunCase, CancelCase, Introduce, Welcome)
-
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(AnyMessage)
+_decoder: msgspec.json.Decoder[Message] = msgspec.json.Decoder(
+    Union[tuple(Message.__subclasses__())]  # noqa: UP007 (the union of what is defined above)
+)
 
 
 def encode(message: Message) -> bytes:
@@ -243,7 +249,7 @@ def encode(message: Message) -> bytes:
     return _encoder.encode(message)
 
 
-def decode(body: bytes) -> AnyMessage:
+def decode(body: bytes) -> Message:
     """Return the message that a JSON body holds.
 
     :raises BadMessage: not JSON, not a known kind, a field of the wrong type, another version,
@@ -252,7 +258,7 @@ def decode(body: bytes) -> AnyMessage:
     if len(body) > MAX_BYTES:
         raise BadMessage(f"{len(body)} bytes are more than {MAX_BYTES}")
     try:
-        message: AnyMessage = _decoder.decode(body)
+        message = _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadMessage(str(error)) from error
     if message.version != VERSION:

@@ -17,7 +17,7 @@ from kombu import Connection, Producer, Queue
 from kombu.exceptions import OperationalError
 
 from labapi.exceptions import BrokerUnavailable
-from labapi.rpc.messages import COMMANDS, REPEATED, Message, encode
+from labapi.rpc.messages import Message, encode
 from labapi.rpc.signing import Signer
 from labapi.rpc.transport import BROKER_ERRORS, EXCHANGE, Transport
 
@@ -107,7 +107,7 @@ class Publisher:
                 routing_key=envelope.routing_key,
                 content_type="application/json",
                 content_encoding="utf-8",
-                delivery_mode=TRANSIENT if isinstance(message, REPEATED) else PERSISTENT,
+                delivery_mode=TRANSIENT if message.repeated else PERSISTENT,
                 expiration=envelope.expires,
                 mandatory=envelope.mandatory,
                 message_id=str(number),
@@ -117,7 +117,7 @@ class Publisher:
         return [envelopes[number] for number in returned]
 
     def _headers(self, envelope: Envelope, body: bytes) -> dict[str, str]:
-        if self._signer is None or not isinstance(envelope.message, COMMANDS):
+        if self._signer is None or not envelope.message.signed:
             return {}
         return self._signer.headers(body, envelope.expires)
 

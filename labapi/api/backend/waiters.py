@@ -13,7 +13,7 @@ from typing import TypeVar
 from kombu import Queue
 
 from labapi.rpc.consumer import BatchConsumer
-from labapi.rpc.messages import AnyMessage, CaseChanged
+from labapi.rpc.messages import CaseChanged, Message
 from labapi.rpc.transport import EVENTS, Transport
 
 T = TypeVar("T")
@@ -97,7 +97,7 @@ class Waiters:
                 if not self._waiting[case]:
                     del self._waiting[case]
 
-    def _wake(self, messages: list[AnyMessage]) -> None:
+    def _wake(self, messages: list[Message]) -> None:
         with self._lock:
             for message in messages:
                 if isinstance(message, CaseChanged):

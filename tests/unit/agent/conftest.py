@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from labapi import config
 from labapi.agent.manager import Agent
 from labapi.rpc.consumer import BatchConsumer
-from labapi.rpc.messages import AnyMessage, CancelCase, CaseResult, Output, RunCase
+from labapi.rpc.messages import CancelCase, CaseResult, Message, Output, RunCase
 from labapi.rpc.publisher import Envelope, Publisher
 from labapi.rpc.transport import HEARTBEAT_QUEUE, REPORT_QUEUE, Transport
 
@@ -92,7 +92,7 @@ class Conductor:
 
     def __init__(self, transport: Transport) -> None:
         self.publisher = Publisher(transport)
-        self.received: list[AnyMessage] = []
+        self.received: list[Message] = []
         self._arrived: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._consumer = BatchConsumer(
             transport, [REPORT_QUEUE, HEARTBEAT_QUEUE], self._take, name="conductor"
@@ -100,7 +100,7 @@ class Conductor:
         self._consumer.start()
         assert self._consumer.consuming.wait(60)
 
-    def _take(self, messages: list[AnyMessage]) -> None:
+    def _take(self, messages: list[Message]) -> None:
         self.received += messages
         self._arrived.put(None)
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 import pytest
 
 from labapi.exceptions import BadMessage
-from labapi.rpc.messages import MAX_BYTES, decode
+from labapi.rpc.messages import (
+    MAX_BYTES,
+    Announce,
+    CancelCase,
+    CaseResult,
+    Introduce,
+    Message,
+    Output,
+    RunCase,
+    Welcome,
+    decode,
+)
 
 RESULT = b'{"kind":"case_result","case":"c","attempt":"a","host":"h","outcome":"PASS",%b}'
 ANNOUNCE = (
@@ -49,3 +60,9 @@ def test_a_result_that_is_none(more: bytes) -> None:
 def test_an_announcement_that_is_none(more: bytes) -> None:
     with pytest.raises(BadMessage):
         decode(ANNOUNCE % more)
+
+
+def test_commands_are_signed_and_reports_are_for_the_disk() -> None:
+    said = {kind: (kind.signed, kind.repeated) for kind in Message.__subclasses__()}
+    assert {said[kind] for kind in (RunCase, CancelCase, Introduce, Welcome)} == {(True, True)}
+    assert {said[kind] for kind in (CaseResult, Output, Announce)} == {(False, False)}

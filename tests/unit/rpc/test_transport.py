@@ -10,7 +10,7 @@ from kombu import Queue
 from labapi import config
 from labapi.exceptions import BrokerUnavailable, ConfigError, Unavailable
 from labapi.rpc.consumer import BatchConsumer
-from labapi.rpc.messages import AnyMessage, CancelCase, CaseResult, Goodbye, Message, Wake, encode
+from labapi.rpc.messages import CancelCase, CaseResult, Goodbye, Message, Wake, encode
 from labapi.rpc.publisher import Envelope, Publisher
 from labapi.rpc.transport import EXCHANGE, Transport, sender
 from tests.lab import until
@@ -21,13 +21,13 @@ class Inbox:
     """Collects batches; can be told to fail."""
 
     def __init__(self) -> None:
-        self.batches: list[list[AnyMessage]] = []
+        self.batches: list[list[Message]] = []
         self.fail: list[Exception] = []
         self.poison = ""
         self.gate = threading.Event()
         self.gate.set()
 
-    def __call__(self, messages: list[AnyMessage]) -> None:
+    def __call__(self, messages: list[Message]) -> None:
         self.gate.wait(60)
         if self.fail:
             raise self.fail.pop(0)
