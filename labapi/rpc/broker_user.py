@@ -8,6 +8,7 @@ cannot be written, and nothing can be declared, bound or deleted.
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
@@ -54,8 +55,8 @@ class Step:
 
     def __str__(self) -> str:
         """Return a line for a shell."""
-        line = " ".join(["rabbitmqctl", *map(_quoted, self.args)])
-        return line if self.stdin is None else f"printf '%s\\n' {_quoted(self.stdin)} | {line}"
+        line = shlex.join(["rabbitmqctl", *self.args])
+        return line if self.stdin is None else f"printf '%s\\n' {shlex.quote(self.stdin)} | {line}"
 
 
 def user_of(host: str) -> str:
@@ -113,7 +114,3 @@ def delete_queues(connection: Connection, host: str) -> None:
     for queue in (agent_queue(host), control_queue(host)):
         with connection.channel() as channel:
             queue(channel).delete()
-
-
-def _quoted(word: str) -> str:
-    return word if re.fullmatch(r"[\w@%+=:,./-]+", word, re.ASCII) else f"'{word}'"
