@@ -15,16 +15,16 @@ from labapi.agent.attempts.journal import Journal
 from labapi.agent.attempts.runner import Runner, stopped, with_remains
 from labapi.agent.attempts.slots import Slots
 from labapi.agent.catalogue import Catalogue
-from labapi.agent.clock import Clock, Duties
 from labapi.agent.errors import CannotStart
-from labapi.agent.link.presence import Presence
 from labapi.agent.link.reporter import Report, Reporter
+from labapi.agent.link.signs import SignsOfLife
 from labapi.agent.link.trust import Trust
 from labapi.agent.plugins.run import Surroundings
 from labapi.agent.processes import cgroup, limits
 from labapi.agent.processes.children import CHILDREN
 from labapi.agent.recovery import recover
 from labapi.agent.state import StateFolder
+from labapi.agent.timers import Duties, Timers
 from labapi.exceptions import Unavailable
 from labapi.rpc import messages
 from labapi.rpc.consumer import BatchConsumer
@@ -34,7 +34,7 @@ from labapi.rpc.transport import Transport, agent_queue, control_queue
 LOG = log.getLogger(__name__)
 
 CONTROL_BATCH = 50  # messages
-PAUSED = 30.0  # seconds without a tick of the clock, beyond the usual, that mean we were stopped
+PAUSED = 30.0  # seconds without a turn of the timers, beyond the usual, that mean we were stopped
 ROOM_WAIT = 5.0  # seconds that commands wait here for room; the broker tolerates as much silence
 LAST_WORDS = 1.0  # seconds of the time for stopping that are kept for sending reports
 
@@ -68,8 +68,8 @@ class Agent:
             recover(self._journal, self._surroundings, self.host, self._reporter)
             self._close = opened.pop_all().close
         CHILDREN.adopt_orphans()
-        self._presence.announce()
-        for thread in (self._reporter, self._clock, *self._consumers):
+        self._signs.announce()
+        for thread in (self._reporter, self._timers, *self._consumers):
             thread.start()
         self.alive = True
 
@@ -100,7 +100,7 @@ class Agent:
         self._reporter = Reporter(
             self._transport, self.host, confirmed=self._confirmed, back=self._introduce
         )
-        self._presence = Presence(
+        self._signs = SignsOfLife(
             options,
             self._transport.url,
             state=self._state,
@@ -110,7 +110,7 @@ class Agent:
             trust=self._trust,
         )
         duties = Duties(
-            heartbeat=self._presence.beat,
+            heartbeat=self._signs.beat,
             flush=self._flush,
             abandon=self._abandon,
             tidy=lambda: self._journal.forget(options.journal_keep),
@@ -118,7 +118,7 @@ class Agent:
             output_interval=options.output_interval,
             grace=options.kill_grace,
         )
-        self._clock = Clock(self._slots, duties)
+        self._timers = Timers(self._slots, duties)
         trust = self._trust
         self._consumers = [
             BatchConsumer(self._transport, [queue], handle, name=name, batch=batch, verifier=check)
@@ -156,8 +156,8 @@ class Agent:
         if not self._slots.end(max(0.1, until - time.monotonic() - LAST_WORDS)):
             for attempt in self._slots.running():
                 self._abandon(attempt)
-        self._clock.stop()
-        self._presence.leave()
+        self._timers.stop()
+        self._signs.leave()
         if not self._reporter.stop(max(LAST_WORDS, until - time.monotonic())):
             LOG.warning("the broker is away; the next start of the agent reports what is left")
         self._close()
@@ -166,7 +166,7 @@ class Agent:
 
     def _take(self, commands: list[Message]) -> None:
         """Journal attempts, then let them run; the broker is told after this returns."""
-        if self._clock.late() > PAUSED:
+        if self._timers.late() > PAUSED:
             # The broker has given up this connection, and the conductor perhaps this host; what
             # is still in the pipe is as old as the pause was long.
             raise Unavailable("this agent was stopped for a while")
@@ -210,7 +210,7 @@ class Agent:
                 self._trust.welcomed(command)
 
     def _introduce(self) -> None:
-        self._presence.announce()
+        self._signs.announce()
 
     def _cancel(self, command: CancelCase) -> None:
         cancelled = Ending("CANCELLED", "cancelled", "it was cancelled before it ran")
@@ -239,7 +239,7 @@ class Agent:
             LOG.warning("attempt %s is too old to begin; it may be offered again", attempt.id)
             self._forget(attempt)
             return
-        self._clock.started()
+        self._timers.started()
         runner.run(attempt)
 
     def _forget(self, attempt: Attempt) -> None:
@@ -283,7 +283,7 @@ class Agent:
         except sqlite3.Error as error:
             LOG.error("reports are sent but not noted, and will be sent again: %s", error)
 
-    # Duties: in the clock's thread.
+    # Duties: in the timers' thread.
 
     def _flush(self, attempt: Attempt) -> None:
         """Tell that an attempt runs, once, and what it has written; never wait for the broker."""

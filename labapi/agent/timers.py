@@ -41,14 +41,14 @@ class Duties:
     grace: float
 
 
-class Clock(threading.Thread):
+class Timers(threading.Thread):
     """One thread for everything that waits for a time; sleeps while there is nothing to wait for.
 
     :param slots: the attempts to look after
     """
 
     def __init__(self, slots: Slots, duties: Duties) -> None:
-        super().__init__(name="agent-clock", daemon=True)
+        super().__init__(name="agent-timers", daemon=True)
         self._slots = slots
         self._duties = duties
         self._change = threading.Condition()

@@ -20,7 +20,7 @@ from labapi.rpc import messages
 UNUSED_PORT = 9  # discard; nothing is sent to it
 
 
-class Presence:
+class SignsOfLife:
     """Tells the conductors that this host is here.
 
     :param options: the group ``[agent]``
