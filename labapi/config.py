@@ -286,7 +286,7 @@ AGENT_OPTS: list[cfg.Opt] = [
     cfg.ListOpt(
         "plugins",
         default=["linux_system", "build_server", "http"],
-        help="Plugins to offer: names of entry points in the group labapi.plugins.",
+        help="Plugins to load: names of entry points in the group labapi.plugins.",
     ),
     cfg.ListOpt(
         "trusted_keys",
@@ -339,20 +339,20 @@ AGENT_OPTS: list[cfg.Opt] = [
         "plugin_timeout",
         default=10.0,
         min=0.1,
-        help="Seconds that a plugin may take to be imported; one that takes longer is not offered.",
+        help="Seconds that a plugin may take to be imported; one that takes longer is left out.",
     ),
     cfg.FloatOpt(
-        "offer_expiry",
+        "resend_expiry",
+        deprecated_name="offer_expiry",
         default=120.0,
         min=1,
-        help="Seconds since a waiting case was offered last after which it does not begin any more."
-        " The conductor repeats its offers ([conductor] offer_interval) for as long as the case"
-        " is to run.",
+        help="Seconds since its command came last after which a case that waits here does not start"
+        " any more. The conductor resends the command for as long as the case is to run.",
     ),
     cfg.ListOpt(
         "allowed_methods",
         default=["*"],
-        help="Patterns of plugin.method; what matches none is not offered.",
+        help="Patterns of plugin.method; what matches none is left out.",
     ),
     cfg.ListOpt(
         "run_shell_allow",

@@ -1,4 +1,4 @@
-"""The plugins that an agent offers: loaded by name, described, and their parameters checked."""
+"""The catalogue of an agent: plugins, loaded by name, and methods, described and checked."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ OURS = "labapi.agent.plugins."  # modules whose schemas the tests have examined
 
 
 @dataclass(frozen=True)
-class Offer:
-    """A method that is offered."""
+class Entry:
+    """A method in the catalogue."""
 
     method: Method
 
     def check(self, parameters: Mapping[str, Any]) -> None:
-        """Return if the parameters fit the method's schema.
+        """Check that the parameters fit the method's schema.
 
         :raises InvalidInput: they do not; the text says where and why
         """
@@ -50,57 +50,57 @@ class Offer:
 
 
 class Catalogue:
-    """What an agent offers.
+    """The plugins and methods that cases may name at an agent.
 
     :param names: entry points in the group ``labapi.plugins``
-    :param allowed: patterns of ``plugin.method``; what matches none is not offered
+    :param allowed: patterns of ``plugin.method``; what matches none is left out
     :param timeout: seconds that a plugin may take to be imported and made. One that takes longer,
-        or fails, is logged and not offered; the others are
+        or fails, is logged and left out; the others are loaded
     :raises ConfigError: a name that is not installed or twice there, a plugin that is malformed
     """
 
     def __init__(self, names: Sequence[str], *, allowed: Sequence[str], timeout: float) -> None:
-        self._offers: dict[str, dict[str, Offer]] = {}
-        for entry in _chosen(names):
-            plugin = _load(entry, timeout)
+        self._entries: dict[str, dict[str, Entry]] = {}
+        for point in _chosen(names):
+            plugin = _load(point, timeout)
             if plugin is None:
                 continue
-            offers = {
-                name: offer
-                for name, offer in _offers(entry.name, plugin).items()
-                if any(fnmatchcase(f"{entry.name}.{name}", pattern) for pattern in allowed)
+            entries = {
+                name: entry
+                for name, entry in _entries(point.name, plugin).items()
+                if any(fnmatchcase(f"{point.name}.{name}", pattern) for pattern in allowed)
             }
-            if offers:
-                self._offers[entry.name] = offers
+            if entries:
+                self._entries[point.name] = entries
             else:
-                LOG.warning("[agent] allowed_methods allows nothing of plugin %s", entry.name)
+                LOG.warning("[agent] allowed_methods allows nothing of plugin %s", point.name)
 
-    def offered(self) -> dict[str, dict[str, MethodDescription]]:
+    def described(self) -> dict[str, dict[str, MethodDescription]]:
         """Return ``{plugin: {method: description}}`` as it is announced."""
         return {
             plugin: {
                 name: MethodDescription(
-                    description=offer.method.description,
-                    schema=dict(offer.method.schema) if offer.method.schema is not None else None,
+                    description=entry.method.description,
+                    schema=dict(entry.method.schema) if entry.method.schema is not None else None,
                 )
-                for name, offer in offers.items()
+                for name, entry in entries.items()
             }
-            for plugin, offers in self._offers.items()
+            for plugin, entries in self._entries.items()
         }
 
-    def find(self, plugin: str, method: str) -> Offer:
+    def find(self, plugin: str, method: str) -> Entry:
         """Return a method.
 
-        :raises InvalidInput: it is not offered; the text lists what is
+        :raises InvalidInput: the catalogue lacks it; the text lists what is there
         """
-        offers = self._offers.get(plugin)
-        if offers is None:
-            known = ", ".join(sorted(self._offers)) or "none"
+        entries = self._entries.get(plugin)
+        if entries is None:
+            known = ", ".join(sorted(self._entries)) or "none"
             raise InvalidInput(f"there is no plugin {plugin!r} here; there are: {known}")
-        if method not in offers:
-            known = ", ".join(sorted(offers))
+        if method not in entries:
+            known = ", ".join(sorted(entries))
             raise InvalidInput(f"plugin {plugin!r} has no method {method!r}; it has: {known}")
-        return offers[method]
+        return entries[method]
 
 
 def _chosen(names: Sequence[str]) -> list[EntryPoint]:
@@ -130,51 +130,51 @@ def _installed() -> dict[str, EntryPoint]:
     :raises ConfigError: two distributions have different plugins of one name
     """
     found: dict[str, EntryPoint] = {}
-    for entry in entry_points(group=GROUP):
-        other = found.setdefault(entry.name, entry)
-        if other.value != entry.value:
-            raise ConfigError(f"two plugins are named {entry.name!r}: {other.value}, {entry.value}")
+    for point in entry_points(group=GROUP):
+        other = found.setdefault(point.name, point)
+        if other.value != point.value:
+            raise ConfigError(f"two plugins are named {point.name!r}: {other.value}, {point.value}")
     return found
 
 
-def _load(entry: EntryPoint, timeout: float) -> Plugin | None:
+def _load(point: EntryPoint, timeout: float) -> Plugin | None:
     """Import and make a plugin; None, and a line in the log, if that fails or takes too long."""
     made: list[Plugin] = []
 
     def load() -> None:
         try:
-            made.append(entry.load()())
+            made.append(point.load()())
         except BaseException:
             # Whatever a plugin's module does (sys.exit is seen, too), the agent lives on.
-            LOG.exception("plugin %s is not offered: %s failed", entry.name, entry.value)
+            LOG.exception("plugin %s is left out: %s failed", point.name, point.value)
 
-    thread = threading.Thread(target=load, name=f"load-{entry.name}", daemon=True)
+    thread = threading.Thread(target=load, name=f"load-{point.name}", daemon=True)
     thread.start()
     thread.join(timeout)
     if thread.is_alive():
         LOG.error(
-            "plugin %s is not offered: %s took longer than %g s", entry.name, entry.value, timeout
+            "plugin %s is left out: %s took longer than %g s", point.name, point.value, timeout
         )
         return None
     if not made:
         return None
     if not isinstance(made[0], Plugin):
-        raise ConfigError(f"plugin {entry.name!r}: {entry.value} is no labapi.agent.plugins.Plugin")
+        raise ConfigError(f"plugin {point.name!r}: {point.value} is no labapi.agent.plugins.Plugin")
     return made[0]
 
 
-def _offers(name: str, plugin: Plugin) -> dict[str, Offer]:
+def _entries(name: str, plugin: Plugin) -> dict[str, Entry]:
     ours = type(plugin).__module__.startswith(OURS)
-    offers = {}
+    entries = {}
     for method_name, method in plugin.methods().items():
         if method.schema is not None and not ours:
             _examine(method.schema, f"plugin {name!r}, method {method_name!r}: the schema")
-        offers[method_name] = Offer(method)
-    return offers
+        entries[method_name] = Entry(method)
+    return entries
 
 
 def _examine(schema: Mapping[str, Any], where: str) -> None:
-    """Return if a schema can be used.
+    """Check that a schema can be used.
 
     :raises ConfigError: it cannot
     """

@@ -137,7 +137,7 @@ class Agent:
     def stop(self, timeout: float = 20.0) -> None:
         """End what runs, report it, say goodbye.
 
-        What waits for a slot is forgotten: the conductor offers it again to the next start.
+        What waits for a slot is forgotten: the conductor resends it after the next start.
 
         :param timeout: seconds that this may take, about; beyond, methods are abandoned
         """
@@ -198,7 +198,7 @@ class Agent:
         else:
             LOG.debug("attempt %s came again (%s)", run.attempt, verdict)
             if (waiting := self._slots.waits(run.attempt)) is not None:
-                waiting.offered = time.monotonic()
+                waiting.heard = time.monotonic()
 
     def _obey(self, commands: list[Message]) -> None:
         for command in commands:
@@ -235,8 +235,8 @@ class Agent:
     # Attempts: in the thread of their slot.
 
     def _run(self, runner: Runner, attempt: Attempt) -> None:
-        if time.monotonic() - attempt.offered > self._options.offer_expiry:
-            LOG.warning("attempt %s is too old to begin; it may be offered again", attempt.id)
+        if time.monotonic() - attempt.heard > self._options.resend_expiry:
+            LOG.warning("attempt %s is too old to start; it may be resent", attempt.id)
             self._forget(attempt)
             return
         self._timers.started()

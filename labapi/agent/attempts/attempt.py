@@ -37,7 +37,7 @@ class Attempt:
     :param command: as it arrived
     :param max_output: bytes of output to keep
     :ivar arrived: monotonic time
-    :ivar offered: monotonic time at which the command came last; it is repeated while it is valid
+    :ivar heard: monotonic time at which the command came last; it is resent while it is valid
     :ivar started: monotonic time, None while it waits
     :ivar flushed: monotonic time at which its output was sent last
     :ivar told: the conductor knows that it runs
@@ -47,7 +47,7 @@ class Attempt:
         self.command = command
         self.output = OutputBuffer(max_output)
         self.stop = Stop()
-        self.arrived = self.offered = time.monotonic()
+        self.arrived = self.heard = time.monotonic()
         self.started: float | None = None
         self.flushed = 0.0
         self.told = False
@@ -61,7 +61,7 @@ class Attempt:
         return self.command.attempt
 
     def settle(self) -> bool:
-        """Claim the right to report; True once, for who asks first."""
+        """Take the right to report; True once, for whoever asks first."""
         with self._lock:
             first = not self._settled
             self._settled = True

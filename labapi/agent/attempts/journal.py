@@ -2,8 +2,8 @@
 
 A row goes ``waiting`` → ``running`` → ``finished`` → ``reported``; ``refused`` is an attempt that
 was cancelled before it arrived. The messages that report an attempt are kept until the broker has
-confirmed them. Commands are not kept: the conductor offers an attempt again and again until it
-hears that it has begun, so one that has not begun may be forgotten at any time.
+confirmed them. Commands are not kept: the conductor resends an attempt until it hears that
+it has started, so one that has not started may be forgotten at any time.
 
 SQLite in WAL mode with ``synchronous=NORMAL``: a commit is in the kernel's hands, so a killed agent
 loses nothing. A power failure may take the last seconds of the journal with it, and every running
@@ -136,12 +136,12 @@ class Journal:
             )
 
     def forget_waiting(self) -> int:
-        """Forget attempts that have not started, so that they can be offered anew."""
+        """Forget attempts that have not started: when they are resent they are new."""
         with self._lock:
             return self._db.execute("DELETE FROM attempts WHERE state = 'waiting'").rowcount
 
     def forget_one(self, attempt: str) -> None:
-        """Forget an attempt that has not started, so that it can be offered anew."""
+        """Forget an attempt that has not started: when it is resent it is new."""
         with self._lock:
             self._db.execute(
                 "DELETE FROM attempts WHERE attempt = ? AND state = 'waiting'", (attempt,)

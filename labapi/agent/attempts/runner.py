@@ -66,8 +66,8 @@ class Runner:
 
     def _attempt(self, attempt: Attempt) -> Ending:
         command = attempt.command
-        offer = self._catalogue.find(command.plugin, command.method)
-        offer.check(command.parameters)
+        entry = self._catalogue.find(command.plugin, command.method)
+        entry.check(command.parameters)
         run = Run(
             command.case,
             command.attempt,
@@ -78,7 +78,7 @@ class Runner:
             noted=lambda pid, start: self._journal.process(attempt.id, pid, start),
         )
         attempt.started, attempt.run = time.monotonic(), run
-        ending = self._call(attempt, run, offer.method.call)
+        ending = self._call(attempt, run, entry.method.call)
         left = None if run.tree.quiet() else run.tree.end(self._surroundings.grace)
         return with_remains(ending, run.ended, left)
 
@@ -113,7 +113,9 @@ def _ending(value: Any) -> Ending:
         )
     code = outcome.exit_code
     if code is not None and not (isinstance(code, int) and -(2**31) <= code < 2**31):
-        return Ending("ERROR", "bad_data", "the method returned an exit code that is none")
+        return Ending(
+            "ERROR", "bad_data", "the method returned an exit code that is not a 32-bit number"
+        )
     detail = plain(str(outcome.detail)) if outcome.detail is not None else None
     return Ending(outcome.result, None, detail, code, outcome.data)
 

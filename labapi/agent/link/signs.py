@@ -48,7 +48,7 @@ class SignsOfLife:
         self._fixed_facts = facts.fixed(labapi.__version__)
 
     def announce(self) -> None:
-        """Tell who this is and what it offers."""
+        """Tell who this is, and its catalogue."""
         self._reporter.tell(
             messages.Announce(
                 host=self._options.host,
@@ -57,7 +57,7 @@ class SignsOfLife:
                 release=labapi.__version__,
                 slots=self._options.slots,
                 challenge=self._trust.challenge(),
-                plugins=self._catalogue.offered(),
+                plugins=self._catalogue.described(),
             )
         )
 

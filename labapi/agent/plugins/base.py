@@ -63,7 +63,7 @@ def method(description: str, *, schema: Mapping[str, Any] | None = None) -> Call
 
 
 class Plugin:
-    """A group of methods that an agent offers.
+    """A group of methods that cases may name.
 
     One object serves all cases, several at the same time: keep what belongs to one case in the
     method's own variables.

@@ -138,7 +138,7 @@ class Run:
         return self._workdir
 
     def check(self) -> None:
-        """Return if the case may go on.
+        """Check that the case may go on.
 
         :raises Stopped: it is cancelled or out of time; let this pass
         """
@@ -148,7 +148,7 @@ class Run:
             raise Stopped(self._stop.reason)
 
     def permit(self, program: str) -> None:
-        """Return if the agent's configuration lets callers name this program as a command.
+        """Check that the agent's configuration lets callers name this program as a command.
 
         For methods that run what the caller says; what a method runs of its own is its own affair.
 

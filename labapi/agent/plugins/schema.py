@@ -18,7 +18,7 @@ SHOWN = 300  # characters of a validation error that a person is shown
 
 
 def examine(schema: Mapping[str, Any]) -> None:
-    """Return if this is a schema.
+    """Check that this is a schema.
 
     :raises ValueError: it is not; the text says why
     """
@@ -39,7 +39,7 @@ class Checker:
         self._validator = Draft202012Validator(schema, registry=referencing.Registry())
 
     def check(self, parameters: Mapping[str, Any]) -> None:
-        """Return if the parameters fit.
+        """Check that the parameters fit.
 
         :raises InvalidInput: they do not; the text says where and why
         """

@@ -43,7 +43,7 @@ class Limits:
     programs: tuple[str, ...] | None = None
 
     def permit(self, program: str) -> None:
-        """Return if callers may name this program.
+        """Check that callers may name this program.
 
         A pattern without a slash is a bare name, which the search path resolves; one with a slash
         is compared with whole paths, in which ``..`` is not allowed.

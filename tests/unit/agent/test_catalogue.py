@@ -35,15 +35,13 @@ def load(*names: str, allowed: tuple[str, ...] = ("*",), timeout: float = 60.0) 
         "",
     ],
 )
-def test_a_plugin_that_fails_is_not_offered_and_the_others_are(
-    install: Install, broken: str
-) -> None:
+def test_a_plugin_that_fails_is_left_out_and_the_others_are(install: Install, broken: str) -> None:
     name = f"broken_{uuid.uuid4().hex}"
     install("two", {"bad": f"{name}:P", "good": "good_mod:P"}, **{name: broken}, good_mod=GOOD)
-    assert set(load("bad", "good").offered()) == {"good"}
+    assert set(load("bad", "good").described()) == {"good"}
 
 
-def test_a_plugin_that_hangs_is_not_offered_and_the_others_are(
+def test_a_plugin_that_hangs_is_left_out_and_the_others_are(
     install: Install, caplog: pytest.LogCaptureFixture
 ) -> None:
     # A name of its own: what hangs in an import holds the lock of its module.
@@ -51,9 +49,9 @@ def test_a_plugin_that_hangs_is_not_offered_and_the_others_are(
     hangs = "import time\ntime.sleep(600)"
     install("two", {"bad": f"{name}:P", "good": "good_mod:P"}, **{name: hangs}, good_mod=GOOD)
     for timeout in (0.3, 60.0):  # a busy machine may need longer for the good one, too
-        if offered := load("bad", "good", timeout=timeout).offered():
+        if described := load("bad", "good", timeout=timeout).described():
             break
-    assert set(offered) == {"good"}
+    assert set(described) == {"good"}
     assert f"{name}:P took longer than" in caplog.text
 
 
@@ -121,21 +119,21 @@ def test_two_plugins_of_one_name_are_refused(install: Install) -> None:
         load("linux_system")
 
 
-def test_what_is_not_allowed_is_not_offered(install: Install) -> None:
+def test_what_is_not_allowed_is_left_out(install: Install) -> None:
     install("one", {"good": "good_mod:P"}, good_mod=GOOD)
     catalogue = load("linux_system", "good", allowed=("linux_system.p*", "other.*"))
-    assert {p: set(m) for p, m in catalogue.offered().items()} == {"linux_system": {"ping"}}
+    assert {p: set(m) for p, m in catalogue.described().items()} == {"linux_system": {"ping"}}
     with pytest.raises(InvalidInput, match="has no method 'run_shell'; it has: ping"):
         catalogue.find("linux_system", "run_shell")
 
 
 def test_shipped_plugins_refuse_what_they_do_not_know(install: Install) -> None:
     catalogue = load("linux_system", "build_server", "http")
-    offered = catalogue.offered()
-    assert set(offered["linux_system"]) == {"run_shell", "ping", "system_information"}
-    assert set(offered["build_server"]) == {"run_shell", "ping", "system_information", "build"}
-    assert set(offered["http"]) == {"get", "post"}
-    for plugin, methods in offered.items():
+    described = catalogue.described()
+    assert set(described["linux_system"]) == {"run_shell", "ping", "system_information"}
+    assert set(described["build_server"]) == {"run_shell", "ping", "system_information", "build"}
+    assert set(described["http"]) == {"get", "post"}
+    for plugin, methods in described.items():
         for name, method in methods.items():
             assert method.schema is not None
             with pytest.raises(InvalidInput, match="parameters"):
@@ -178,7 +176,7 @@ print(sorted(heavy & set(sys.modules)))
 def test_a_parameter_that_does_not_fit_is_named_in_few_words(
     install: Install, parameters: dict[str, Any], problem: str
 ) -> None:
-    offer = load("linux_system").find("linux_system", "run_shell")
+    entry = load("linux_system").find("linux_system", "run_shell")
     with pytest.raises(InvalidInput, match=problem) as caught:
-        offer.check(parameters)
+        entry.check(parameters)
     assert len(str(caught.value)) < 400

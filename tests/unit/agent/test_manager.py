@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from labapi.agent import clock
+from labapi.agent import timers
 from labapi.agent.manager import Agent
 from labapi.exceptions import ConfigError, Unavailable
 from labapi.rpc.messages import (
@@ -101,7 +101,7 @@ def waiting_at(gate: Gate) -> RunCase:
 
 @pytest.fixture
 def bench(install: Callable[..., None], start: Start) -> Agent:
-    """Return an agent that offers the plugin ``bench``."""
+    """Return an agent with the plugin ``bench``."""
     install("bench", {"bench": "bench_plugin:Bench"}, bench_plugin=PLUGIN)
     return start(plugins=["linux_system", "bench"], slots=2, kill_grace=0.2)
 
@@ -465,22 +465,22 @@ def test_beyond_the_room_cases_wait_at_the_broker(
     assert len([m for m in conductor.received if isinstance(m, CaseResult)]) == 5
 
 
-def test_an_offer_that_is_too_old_does_not_begin(
+def test_a_command_that_was_not_resent_for_too_long_does_not_start(
     start: Start, conductor: Conductor, gate: Gate
 ) -> None:
-    agent = start(slots=1, offer_expiry=600.0)
+    agent = start(slots=1, resend_expiry=600.0)
     first, old, renewed = waiting_at(gate), case(command="true"), case(command="true")
     conductor.send(first, old, renewed)
     for command in (old, renewed):
         attempt = wait_for(lambda command=command: agent._slots.waits(command.attempt))
-        attempt.offered -= 601
+        attempt.heard -= 601
     conductor.send(renewed)
-    wait_for(lambda: attempt.offered > time.monotonic() - 600)
+    wait_for(lambda: attempt.heard > time.monotonic() - 600)
     gate.open()
     conductor.result(first)
     assert conductor.result(renewed).outcome == "PASS"
     assert not [m for m in conductor.received if getattr(m, "attempt", None) == old.attempt]
-    conductor.send(old)  # offered again, it runs
+    conductor.send(old)  # resent, it runs
     assert conductor.result(old).outcome == "PASS"
     assert agent.alive
 
@@ -535,7 +535,7 @@ def test_output_beyond_the_limit_is_counted(start: Start, conductor: Conductor) 
 def test_a_method_that_does_not_come_back_is_abandoned(
     bench: Agent, conductor: Conductor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(clock, "ABANDON", 0.2)
+    monkeypatch.setattr(timers, "ABANDON", 0.2)
     until, begun = str(tmp_path / "until"), tmp_path / "begun"
     late = case("hang", plugin="bench", timeout=1, until=until)
     unwanted = case("hang", plugin="bench", until=until, begun=str(begun))
@@ -582,7 +582,7 @@ def test_stop_ends_what_runs_and_forgets_what_waits(
     assert not [m for m in conductor.received if getattr(m, "attempt", "") == waiting.attempt]
     start()
     again = RunCase(**{**json.loads(json.dumps(_fields(waiting))), "parameters": {"command": "id"}})
-    conductor.send(again)  # offered anew, under the same attempt
+    conductor.send(again)  # resent, under the same attempt
     assert conductor.result(waiting).outcome == "PASS"
 
 

@@ -97,7 +97,7 @@ def _fetch(run: Run, source: str, tree: Path) -> None:
 
 
 def _must(outcome: Outcome, what: str) -> None:
-    """Return if a step before the build went well: its failure is not the build's."""
+    """Check that a step before the build went well: its failure is not the build's."""
     if outcome.result != "PASS":
         text = outcome.captured.decode(errors="replace").strip() or outcome.detail
         raise CaseError(f"{what}: {text} (exit status {outcome.exit_code})", "cannot_fetch")

@@ -104,7 +104,7 @@ def copy(path: Path, folder: Path) -> None:
 
 
 def limited(sizes: Iterator[int]) -> None:
-    """Return if there are not too many entries, nor too large ones together.
+    """Check that there are not too many entries, nor too large ones together.
 
     :raises Refused: there are
     """

@@ -6,7 +6,7 @@ import shlex
 from typing import Any
 
 from labapi.agent.plugins import Outcome, Plugin, Run, method
-from labapi.agent.plugins.linux_system.ping import ping
+from labapi.agent.plugins.linux_system import ping
 from labapi.exceptions import InvalidInput
 
 ARGS_SCHEMA: dict[str, Any] = {
@@ -71,7 +71,7 @@ class LinuxSystem(Plugin):
     @method(PING, schema=PING_SCHEMA)
     def ping(self, run: Run, parameters: dict[str, Any]) -> Outcome:
         """Send echo requests and count the answers."""
-        return ping(run, parameters["host"], parameters.get("count", 4))
+        return ping.echo(run, parameters["host"], parameters.get("count", 4))
 
     @method(INFORMATION, schema=NOTHING)
     def system_information(self, run: Run, parameters: dict[str, Any]) -> dict[str, Any]:

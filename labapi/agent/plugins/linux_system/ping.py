@@ -24,7 +24,7 @@ _COUNTS = re.compile(r"(\d+) packets transmitted, (\d+) (?:packets )?received")
 _RTT = re.compile(r"(?:rtt|round-trip) min/avg/max(?:/mdev)? = ([\d.]+)/([\d.]+)/([\d.]+)")
 
 
-def ping(run: Run, host: str, count: int) -> Outcome:
+def echo(run: Run, host: str, count: int) -> Outcome:
     """Send echo requests and count the answers.
 
     :param host: a name or an address; nothing that a program could take for an option
