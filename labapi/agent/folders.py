@@ -9,6 +9,8 @@ from typing import Any
 
 from oslo_log import log
 
+from labapi.agent import mounts
+
 LOG = log.getLogger(__name__)
 
 
@@ -26,14 +28,12 @@ def remove(folder: Path) -> None:
 
 
 def _mounts_below(folder: Path) -> list[str]:
-    """Return what is mounted below a folder, as ``/proc/self/mountinfo`` has it."""
+    """Return what is mounted at or below a folder."""
     try:
-        lines = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
+        points = [mount.point for mount in mounts.read()]
     except OSError as error:
         LOG.error("cannot see what is mounted: %s", error)
         return [str(folder)]
-    # Blanks and the like stand there as octal escapes (proc(5)).
-    points = [line.split()[4].encode().decode("unicode_escape") for line in lines]
     return [point for point in points if Path(point).is_relative_to(folder.resolve())]
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from oslo_log import log
 
+from labapi.agent import mounts
 from labapi.agent.processes import proc
 from labapi.exceptions import ConfigError
 
@@ -134,19 +135,15 @@ def _own() -> Path:
 
     :raises OSError: there is no cgroup v2
     """
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        mounted, _, source = line.partition(" - ")
-        if source.startswith("cgroup2 "):
-            root, point = mounted.split()[3:5]
-            break
-    else:
+    mount = next((mount for mount in mounts.read() if mount.kind == "cgroup2"), None)
+    if mount is None:
         raise OSError("cgroup v2 is not mounted")
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         if line.startswith("0::"):
             inside = line[3:]
-            if root != "/" and inside.startswith(root):
-                inside = inside[len(root) :]
-            return Path(point) / inside.lstrip("/")
+            if mount.root != "/" and inside.startswith(mount.root):
+                inside = inside[len(mount.root) :]
+            return Path(mount.point) / inside.lstrip("/")
     raise OSError("this process is in no cgroup v2")
 
 

@@ -25,10 +25,13 @@ def test_a_folder_goes_with_all_in_it(tmp_path: Path) -> None:
     folders.remove(folder)  # gone already
 
 
+@pytest.mark.parametrize("parent", ["plain", "Prüfstände", "back\\slash", "cr\rlf\n"])
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
 def test_what_a_case_has_mounted_is_not_emptied(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, parent: str
 ) -> None:
+    tmp_path = tmp_path / parent
+    tmp_path.mkdir()
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "file").touch()
