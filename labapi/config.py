@@ -378,7 +378,11 @@ AGENT_OPTS: list[cfg.Opt] = [
         " state_path.",
     ),
     cfg.IntOpt(
-        "nice", default=0, min=0, max=19, help="By how much processes of cases are less urgent."
+        "nice",
+        default=0,
+        min=0,
+        max=19,
+        help="By how much processes of cases are less urgent than the agent (nice(1)).",
     ),
     cfg.IntOpt(
         "memory_limit",

@@ -31,7 +31,7 @@ class Limits:
     :ivar options: arguments of :class:`subprocess.Popen` that set the user
     :ivar owner: uid and gid that the folders of attempts belong to, None for the agent's own
     :ivar prefix: words before each command, which set limits and run it
-    :ivar nice: added to the priority number of processes; more is less urgent
+    :ivar nice: by how much processes are less urgent than the agent
     :ivar programs: patterns of what callers may name as a command, None for anything
     """
 

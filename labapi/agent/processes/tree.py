@@ -55,7 +55,7 @@ class Tree:
 
     :param attempt: the attempt's id, which its processes carry in their environment
     :param group: the attempt's control group, if it has one
-    :param nice: added to the priority number of its processes
+    :param nice: by how much its processes are less urgent than the agent
     """
 
     def __init__(self, attempt: str, group: Group | None = None, nice: int = 0) -> None:
@@ -79,8 +79,9 @@ class Tree:
         """Start a process that leads a session of its own, and make it part of the tree."""
         child = CHILDREN.spawn(self, start)
         if self._nice:
+            own = os.getpriority(os.PRIO_PROCESS, 0)
             with contextlib.suppress(OSError):  # it has ended already
-                os.setpriority(os.PRIO_PGRP, child.pid, self._nice)
+                os.setpriority(os.PRIO_PGRP, child.pid, own + self._nice)
         return child
 
     def enclose(self, pid: int) -> None:
