@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import uuid
 from pathlib import Path
 
@@ -12,10 +11,9 @@ from oslo_log import log
 
 from labapi.agent import folders
 from labapi.exceptions import ConfigError
+from labapi.rpc.transport import HOST_NAME, HOST_NAME_IS
 
 LOG = log.getLogger(__name__)
-
-HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,254}", re.ASCII)
 
 
 class StateFolder:
@@ -31,8 +29,8 @@ class StateFolder:
     def __init__(
         self, state_path: str, host: str, work_dir: str | None = None, *, shared: bool = False
     ) -> None:
-        if not HOST.fullmatch(host):
-            raise ConfigError(f"[agent] host: {host!r} is not a host name")
+        if not HOST_NAME.fullmatch(host):
+            raise ConfigError(f"[agent] host: {host!r} is not a host name; expected {HOST_NAME_IS}")
         self.path = Path(state_path).absolute() / f"agent-{host}"
         self.work = Path(work_dir).absolute() / f"agent-{host}" if work_dir else self.path / "work"
         try:

@@ -9,12 +9,11 @@ import secrets
 from sqlalchemy import Connection
 
 from labapi.cmd.manage import Operator
-from labapi.conductor.heartbeats import HOST_NAME
 from labapi.db import hosts, migration, testcases
 from labapi.db.session import Database
 from labapi.exceptions import BrokerUnavailable, NotFound
 from labapi.rpc import broker_user
-from labapi.rpc.transport import BROKER_ERRORS, Transport
+from labapi.rpc.transport import BROKER_ERRORS, HOST_NAME, Transport
 
 PASSWORD = 24  # random bytes
 

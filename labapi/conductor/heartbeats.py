@@ -31,13 +31,11 @@ from labapi.db.session import Database
 from labapi.exceptions import BrokerUnavailable
 from labapi.rpc.messages import Announce, Goodbye, Heartbeat, Introduce, Message, Welcome
 from labapi.rpc.publisher import Envelope, Publisher
-from labapi.rpc.transport import control_key
+from labapi.rpc.transport import HOST_NAME, control_key
 from labapi.servicegroup.driver import Liveness
 
 LOG = log.getLogger(__name__)
 
-# A host's name ends up in routing keys and queue names, where # and * would be wildcards.
-HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}", re.ASCII)
 CHALLENGE = re.compile(r"[0-9a-f]{32}", re.ASCII)
 ANSWER_EXPIRES = 30.0  # seconds; the agent takes no later answer
 MAX_ID = 36  # characters of an agent's UUID

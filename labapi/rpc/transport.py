@@ -21,6 +21,8 @@ a broker's topic permissions can bind an agent to its own name. A second topic e
 
 from __future__ import annotations
 
+import re
+
 import amqp
 from kombu import Connection, Exchange, Queue, binding
 from kombu.exceptions import OperationalError
@@ -33,6 +35,11 @@ LOG = log.getLogger(__name__)
 
 EXCHANGE = Exchange("labapi", type="topic", durable=True)
 EVENTS = Exchange("labapi.events", type="topic", durable=True)
+
+# Host names end up in routing keys, where # and * would be wildcards, and in names of queues,
+# which have 255 characters at most.
+HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}", re.ASCII)
+HOST_NAME_IS = "at most 200 letters, digits and . _ : -, of which the first is a letter or a digit"
 
 BROKER_ERRORS = (amqp.exceptions.AMQPError, OperationalError, OSError)
 
