@@ -15,8 +15,8 @@ from typing import Any
 
 from oslo_config import cfg
 
+from labapi.api.backend.beat import Beat
 from labapi.api.backend.hints import Hints
-from labapi.api.backend.presence import Presence
 from labapi.api.backend.waiters import Waiters
 from labapi.api.controllers.health import Health
 from labapi.api.controllers.limits import Limits
@@ -46,7 +46,7 @@ class Backend:
     policy: Policy
     hints: Hints
     waiters: Waiters
-    presence: Presence
+    beat: Beat
     liveness: Liveness
 
     @classmethod
@@ -59,7 +59,7 @@ class Backend:
             Policy(conf),
             Hints(transport),
             Waiters(transport),
-            Presence(conf, database),
+            Beat(conf, database),
             driver.load(conf),
         )
 
@@ -67,11 +67,11 @@ class Backend:
         """Start the threads; after a fork, in the process that serves."""
         self.hints.start()
         self.waiters.start()
-        self.presence.start()
+        self.beat.start()
 
     def stop(self) -> None:
         """Stop the threads and close the connections."""
-        self.presence.stop()
+        self.beat.stop()
         self.waiters.stop()
         self.hints.stop()
         self.liveness.close()

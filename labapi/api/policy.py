@@ -36,7 +36,7 @@ RULES = (
     _rule(
         "slaves:show",
         READER,
-        "See hosts and what they offer.",
+        "See hosts and their catalogues.",
         ("GET", "/v2.1/slaves"),
         ("GET", "/v2.1/slaves/detail"),
         ("GET", "/v2.1/slaves/{slave_id}"),

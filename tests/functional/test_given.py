@@ -30,8 +30,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 def host(lab: Lab) -> str:
     """The name of a host with one slot, so that there is room for two cases."""
     name = f"host-{uuid.uuid4().hex[:8]}"
-    offers = {"linux_system": {"run_shell": MethodDescription(description="")}}
-    message = Announce(host=name, agent="a", address=None, release="1", plugins=offers)
+    plugins = {"linux_system": {"run_shell": MethodDescription(description="")}}
+    message = Announce(host=name, agent="a", address=None, release="1", plugins=plugins)
     now = datetime.datetime.now(datetime.UTC)
     lab.database.write(hosts.announce, [message], now)
     lab.database.write(hosts.beat, hosts.AGENT, {name: None}, now)

@@ -43,7 +43,7 @@ class Slaves:
         return self._list(request, views.brief, whole=False)
 
     def detail(self, request: Request) -> webob.Response:
-        """List hosts with what they offer, keyed by UUID."""
+        """List hosts with their catalogues, keyed by UUID."""
         return self._list(request, self._detail, whole=True)
 
     def show(self, request: Request, slave_id: str) -> webob.Response:

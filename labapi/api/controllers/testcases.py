@@ -11,7 +11,7 @@ from typing import Any
 import webob
 from oslo_config import cfg
 
-from labapi.api import host_guard, idempotency, lookup, offers, pagination, schemas
+from labapi.api import catalogue, host_guard, idempotency, lookup, pagination, schemas
 from labapi.api.backend.hints import Hints
 from labapi.api.backend.waiters import Waiters
 from labapi.api.controllers import outputs
@@ -139,7 +139,7 @@ class TestCases:
         parameters = body.get("parameters", {})
         host = lookup.host_named(self._database, request.environ, body["host"])
         host_guard.check(request.environ, host)
-        offers.check(host, body["plugin"], body["method"], parameters)
+        catalogue.check(host, body["plugin"], body["method"], parameters)
         limits = self._conf.conductor
         timeout = body.get("timeout", limits.default_timeout)
         if timeout > limits.max_timeout:

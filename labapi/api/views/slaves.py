@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from labapi.api import offers
+from labapi.api import catalogue
 from labapi.db.session import Record
 from labapi.servicegroup.driver import Liveness
 
@@ -21,13 +21,13 @@ def detail(host: Record, now: datetime.datetime, liveness: Liveness) -> dict[str
     :param now: the time that tells whether it is up
     """
     up = liveness.is_up(host, now)
-    offered = offers.read(host.plugins)
+    announced = catalogue.read(host.plugins)
     return {
         "id": host.id,
         "host": host.host,
         "address": host.address,
-        "compute_node_type": offered.names,
-        "compute_node_method": offered.descriptions,
+        "compute_node_type": announced.names,
+        "compute_node_method": announced.descriptions,
         "state": "up" if up else "down",
         "status": "disabled" if host.disabled else "enabled",
         "claimed": host.claimed_by is not None,

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from labapi.api import offers
+from labapi.api import catalogue
 from labapi.exceptions import InvalidInput
 from labapi.rpc.messages import MethodDescription
 
@@ -16,7 +16,7 @@ from labapi.rpc.messages import MethodDescription
 def check(schema: dict[str, Any], parameters: dict[str, Any]) -> None:
     plugins = {"p": {"m": {"description": "", "schema": schema}}}
     host: Any = SimpleNamespace(host="lab-1", plugins=msgspec.json.encode(plugins).decode())
-    offers.check(host, "p", "m", parameters)
+    catalogue.check(host, "p", "m", parameters)
 
 
 def announced(**descriptions: str) -> str:
@@ -26,30 +26,30 @@ def announced(**descriptions: str) -> str:
 
 def test_it_is_read_as_it_was_written() -> None:
     texts = {"z": 'größer \\ "than" \n\0', "a": "", "m": "🜚 </script>"}
-    read = offers.read(announced(**texts))
+    read = catalogue.read(announced(**texts))
     assert read.names == "p"
     assert bytes(read.descriptions) == msgspec.json.encode({"p": texts})
     assert bytes(read.plugins["p"]["z"].schema) == b"null"
 
 
 def test_there_may_be_no_plugins() -> None:
-    assert offers.read("{}") == ({}, "", msgspec.Raw(b"{}"))
+    assert catalogue.read("{}") == ({}, "", msgspec.Raw(b"{}"))
 
 
 def test_the_same_announcement_is_decoded_once() -> None:
     text = announced(once="x")
-    assert offers.read(text) is offers.read(text[:5] + text[5:])
+    assert catalogue.read(text) is catalogue.read(text[:5] + text[5:])
 
 
 def test_few_and_small_ones_stay_in_memory() -> None:
     first = announced(first="x")
-    read = offers.read(first)
-    for number in range(offers.KEPT):
-        offers.read(announced(other=str(number)))
-    assert offers.read(first) is not read
-    large = announced(large="x" * offers.LARGE)
-    assert offers.read(large) is not offers.read(large)
-    assert offers.read(large) == offers.read(large)
+    read = catalogue.read(first)
+    for number in range(catalogue.KEPT):
+        catalogue.read(announced(other=str(number)))
+    assert catalogue.read(first) is not read
+    large = announced(large="x" * catalogue.LARGE)
+    assert catalogue.read(large) is not catalogue.read(large)
+    assert catalogue.read(large) == catalogue.read(large)
 
 
 def nested(levels: int) -> dict[str, Any]:

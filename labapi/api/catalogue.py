@@ -1,4 +1,4 @@
-"""What hosts offer: plugins, methods, and what their parameters have to look like."""
+"""The catalogues of hosts: plugins, methods, and what their parameters have to look like."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Method(msgspec.Struct, frozen=True):
     schema: msgspec.Raw
 
 
-class Offers(NamedTuple):
+class Catalogue(NamedTuple):
     """What an announcement says.
 
     :ivar plugins: ``{plugin: {method: …}}``
@@ -50,25 +50,25 @@ class Offers(NamedTuple):
 _decode = msgspec.json.Decoder(dict[str, dict[str, Method]]).decode
 
 
-def read(text: str) -> Offers:
+def read(text: str) -> Catalogue:
     """Decode the plugins of a host, as the database keeps them."""
     return _kept(text) if len(text) <= LARGE else _read(text)
 
 
-def _read(text: str) -> Offers:
+def _read(text: str) -> Catalogue:
     plugins = _decode(text)
     descriptions = {
         plugin: {name: method.description for name, method in methods.items()}
         for plugin, methods in plugins.items()
     }
-    return Offers(plugins, ",".join(plugins), msgspec.Raw(msgspec.json.encode(descriptions)))
+    return Catalogue(plugins, ",".join(plugins), msgspec.Raw(msgspec.json.encode(descriptions)))
 
 
 _kept = functools.lru_cache(maxsize=KEPT)(_read)
 
 
 def check(host: Record, plugin: str, method: str, parameters: dict[str, Any]) -> None:
-    """Check that a host offers a method and that the parameters fit it.
+    """Check that a host has a method and that the parameters fit it.
 
     :raises InvalidInput: it does not, or they do not; the text lists what there is
     """

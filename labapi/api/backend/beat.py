@@ -18,7 +18,7 @@ LOG = log.getLogger(__name__)
 BINARY = "labapi-api"
 
 
-class Presence:
+class Beat:
     """Writes a row of ``services`` every ``[api] heartbeat_interval`` seconds.
 
     The processes of one machine share the row: it is as fresh as the last of them, and one that
@@ -30,7 +30,7 @@ class Presence:
         self._interval: float = conf.api.heartbeat_interval
         self._database = database
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="beat", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
