@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from labapi import config, logs
 from labapi.api import load
-from labapi.api.app import Backend
+from labapi.api.backend.backend import Backend
 from labapi.db import migration
 from labapi.db.session import Database
 from labapi.rpc.transport import Transport

@@ -15,7 +15,7 @@ from kombu.transport import memory
 from labapi import config
 from labapi.agent.manager import Agent
 from labapi.api import load
-from labapi.api.app import Backend
+from labapi.api.backend.backend import Backend
 from labapi.conductor.manager import Conductor
 from labapi.db import migration, testcases
 from labapi.db.session import Database

@@ -12,7 +12,8 @@ from oslo_config import cfg
 from oslo_log import log
 from paste import deploy
 
-from labapi.api.app import Backend, backend
+from labapi.api.app import backend
+from labapi.api.backend.backend import Backend
 from labapi.exceptions import ConfigError
 from labapi.pipeline.check import check
 from labapi.pipeline.check.check import Report

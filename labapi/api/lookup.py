@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from labapi.api import host_guard
-from labapi.api.policy import Policy
+from labapi.api.access import Policy
 from labapi.context import RequestContext
 from labapi.db import hosts, testcases
 from labapi.db.session import Database, Record

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 from oslo_config import cfg
 from oslo_log import log
 
-from labapi.api import load
-from labapi.api.app import Backend
-from labapi.api.policy import Policy
+from labapi.api import load, policy
+from labapi.api.backend.backend import Backend
 from labapi.exceptions import ConfigError
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class Reloadable:
         :returns: whether the pipeline is a new one
         """
         try:
-            behind = dataclasses.replace(self._behind, policy=Policy(self._conf))
+            behind = dataclasses.replace(self._behind, policy=policy.load(self._conf))
             self._app = load.load(self._conf, behind, self._path)
         except ConfigError as error:
             _refused(error)
@@ -70,7 +69,7 @@ def worth_it(conf: cfg.ConfigOpts, path: Path) -> bool:
     """Say whether a reload can work, from the files alone; what is wrong goes to the log."""
     try:
         load.require_sound(conf, path)
-        Policy(conf)
+        policy.load(conf)
     except ConfigError as error:
         _refused(error)
         return False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import routes
@@ -10,9 +12,9 @@ import webob
 from oslo_context import context as oslo_context
 
 from labapi.api import faults
+from labapi.api.controllers import Controller
 from labapi.api.faults import HTTPFault
 from labapi.api.request import Request
-from labapi.api.routes import Route
 from labapi.exceptions import LabapiError, NotFound
 
 if TYPE_CHECKING:
@@ -24,20 +26,35 @@ Action = Callable[..., webob.Response]
 ROUTE_KEY = "labapi.route"
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One URL.
+
+    :ivar path: as Routes writes it, relative to where the application is mounted
+    :ivar actions: ``{HTTP method: name of the controller's method}``
+    """
+
+    path: str
+    controller: type[Controller]
+    actions: Mapping[str, str]
+
+
 class Router:
     """A WSGI application that maps URLs to controllers.
 
     :param table: the URLs
-    :param controllers: the objects that the table names
+    :param parts: what the controllers can be built from, by the names in their ``__init__``
     """
 
-    def __init__(self, table: Iterable[Route], controllers: Mapping[str, Any]) -> None:
+    def __init__(self, table: Iterable[Route], parts: Mapping[str, Any]) -> None:
+        table = tuple(table)
+        built = {cls: _build(cls, parts) for cls in {route.controller for route in table}}
         mapper = routes.Mapper(controller_scan=None, register=False)
         self._actions: dict[str, dict[str, Action]] = {}
         for route in table:
             actions = {
-                method: getattr(controllers[controller], action)
-                for method, (controller, action) in route.actions.items()
+                method: getattr(built[route.controller], action)
+                for method, action in route.actions.items()
             }
             if "GET" in actions:
                 actions["HEAD"] = actions["GET"]
@@ -90,6 +107,15 @@ class Router:
             if found := match(path):
                 return template, found.groupdict()
         raise NotFound("there is no such URL here; GET /v2.1 and the API reference list them")
+
+
+def _build(controller: type[Controller], parts: Mapping[str, Any]) -> Controller:
+    wanted = inspect.signature(controller).parameters
+    for name in wanted:
+        if name not in parts:
+            there = ", ".join(sorted(parts))
+            raise TypeError(f"{controller.__name__} wants {name!r}; there is: {there}")
+    return controller(**{name: parts[name] for name in wanted})
 
 
 def _path(environ: WSGIEnvironment) -> str:

@@ -1,50 +1,34 @@
 """The table of the API: what each URL answers to.
 
-A row is a path as Routes writes it, and for each HTTP method the controller and the action that
-answer. HEAD works wherever GET does, and every other method gets a 405 that names these.
+A row is a path, the controller that answers there, and its action for each HTTP method. HEAD works
+wherever GET does, and every other method gets a 405 that names these.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from labapi.api.controllers.health import Health
+from labapi.api.controllers.limits import Limits
+from labapi.api.controllers.metadata import Metadata
+from labapi.api.controllers.outputs import Outputs
+from labapi.api.controllers.services import Services
+from labapi.api.controllers.slaves import Slaves
+from labapi.api.controllers.testcases import TestCases
+from labapi.api.router import Route
+from labapi.api.versions import Versions
 
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One URL.
-
-    :ivar path: relative to ``/v2.1``
-    :ivar actions: ``{HTTP method: (controller, action)}``
-    """
-
-    path: str
-    actions: dict[str, tuple[str, str]]
-
+_ITEM = {"GET": "show", "PUT": "update", "DELETE": "delete"}
 
 ROUTES = (
-    Route("/", {"GET": ("versions", "show")}),
-    Route("/slaves", {"GET": ("slaves", "index")}),
-    Route("/slaves/detail", {"GET": ("slaves", "detail")}),
-    Route("/slaves/{slave_id}", {"GET": ("slaves", "show")}),
-    Route(
-        "/slaves/{slave_id}/metadata",
-        {"GET": ("metadata", "index"), "PUT": ("metadata", "replace")},
-    ),
-    Route(
-        "/slaves/{slave_id}/metadata/{key}",
-        {
-            "GET": ("metadata", "show"),
-            "PUT": ("metadata", "update"),
-            "DELETE": ("metadata", "delete"),
-        },
-    ),
-    Route("/testcases", {"GET": ("testcases", "index"), "POST": ("testcases", "create")}),
-    Route(
-        "/testcases/{testcase_id}",
-        {"GET": ("testcases", "show"), "DELETE": ("testcases", "cancel")},
-    ),
-    Route("/testcases/{testcase_id}/output", {"GET": ("outputs", "show")}),
-    Route("/services", {"GET": ("services", "index")}),
-    Route("/limits", {"GET": ("limits", "index")}),
-    Route("/health", {"GET": ("health", "show")}),
+    Route("/", Versions, {"GET": "show"}),
+    Route("/slaves", Slaves, {"GET": "index"}),
+    Route("/slaves/detail", Slaves, {"GET": "detail"}),
+    Route("/slaves/{slave_id}", Slaves, {"GET": "show"}),
+    Route("/slaves/{slave_id}/metadata", Metadata, {"GET": "index", "PUT": "replace"}),
+    Route("/slaves/{slave_id}/metadata/{key}", Metadata, _ITEM),
+    Route("/testcases", TestCases, {"GET": "index", "POST": "create"}),
+    Route("/testcases/{testcase_id}", TestCases, {"GET": "show", "DELETE": "cancel"}),
+    Route("/testcases/{testcase_id}/output", Outputs, {"GET": "show"}),
+    Route("/services", Services, {"GET": "index"}),
+    Route("/limits", Limits, {"GET": "index"}),
+    Route("/health", Health, {"GET": "show"}),
 )

@@ -7,9 +7,9 @@ from typing import Any
 
 import webob
 
+from labapi.api.controllers import Controller
 from labapi.api.request import Request, json_response
-from labapi.api.router import Router
-from labapi.api.routes import Route
+from labapi.api.router import Route, Router
 from labapi.pipeline.contract import described, no_options
 
 VERSION = "v2.1"
@@ -23,7 +23,7 @@ def _document(request: Request) -> dict[str, Any]:
     }
 
 
-class Versions:
+class Versions(Controller):
     """The controller of version documents."""
 
     def index(self, request: Request) -> webob.Response:
@@ -44,4 +44,4 @@ _check = no_options("versions")
 def app_factory(global_conf: Mapping[str, str], **local_conf: str) -> Router:
     """Return the application of ``/``; it takes no options."""
     _check(global_conf, **local_conf)
-    return Router([Route("/", {"GET": ("versions", "index")})], {"versions": Versions()})
+    return Router([Route("/", Versions, {"GET": "index"})], {})

@@ -13,7 +13,7 @@ from oslo_log import log
 
 from labapi.agent.manager import Agent
 from labapi.api import load
-from labapi.api.app import Backend
+from labapi.api.backend.backend import Backend
 from labapi.api.reload import Reloadable
 from labapi.cmd import program
 from labapi.conductor.manager import Conductor

@@ -28,7 +28,7 @@ from oslo_config import cfg  # noqa: E402
 from oslo_log import log  # noqa: E402
 
 from labapi.api import load, reload  # noqa: E402
-from labapi.api.app import Backend  # noqa: E402
+from labapi.api.backend.backend import Backend  # noqa: E402
 from labapi.api.reload import Reloadable  # noqa: E402
 from labapi.cmd import prefork, program  # noqa: E402
 from labapi.db import migration  # noqa: E402

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from cliff.lister import Lister
 
-from labapi.api import load
-from labapi.api.policy import Policy
+from labapi.api import load, policy
 from labapi.cmd.manage import Operator
 from labapi.exceptions import ConfigError
 from labapi.pipeline.check import check
@@ -73,7 +72,7 @@ class PipelineCheck(_OfFile):
         said = [str(finding) for finding in report.findings]
         failed = bool(report.errors)
         try:
-            Policy(self.conf)
+            policy.load(self.conf)
         except ConfigError as error:
             said.append(str(error))
             failed = True

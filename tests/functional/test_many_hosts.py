@@ -12,7 +12,7 @@ import webob
 
 from labapi import config
 from labapi.api import load
-from labapi.api.app import Backend
+from labapi.api.backend.backend import Backend
 from labapi.api.controllers.slaves import BATCH
 from labapi.db import hosts
 from labapi.db.session import Database

@@ -13,7 +13,8 @@ import webob
 from oslo_log import log
 from sqlalchemy import Connection, text
 
-from labapi.api.policy import Policy
+from labapi.api.access import ADMIN, Policy, rule
+from labapi.api.controllers import Controller
 from labapi.api.request import Request, json_response
 from labapi.db.session import Database
 from labapi.exceptions import Unavailable
@@ -22,8 +23,10 @@ from labapi.rpc.transport import BROKER_ERRORS, Transport
 LOG = log.getLogger(__name__)
 
 
-class Health:
+class Health(Controller):
     """The controller of health: 200 when everything answers, otherwise 503."""
+
+    RULES = (rule("health:show", ADMIN, "See what the API depends on.", "GET /v2.1/health"),)
 
     def __init__(self, database: Database, transport: Transport, policy: Policy) -> None:
         self._checks = {

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import webob
 
+from labapi.api.controllers import Controller
 from labapi.api.request import Request, json_response
 
 # The ``ratelimit`` filter leaves a function here that asks its storage.
 ENVIRON_KEY = "labapi.ratelimit"
 
 
-class Limits:
+class Limits(Controller):
     """The controller of limits."""
 
     def index(self, request: Request) -> webob.Response:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import webob
 
 from labapi.api import host_guard, lookup, schemas
-from labapi.api.policy import Policy
+from labapi.api.access import ADMIN, Policy, rule
+from labapi.api.controllers import Controller
 from labapi.api.request import Request, json_response
 from labapi.api.schemas import metadata as bodies
 from labapi.db import hosts
@@ -15,8 +16,19 @@ from labapi.exceptions import InvalidInput, NotFound
 MAX_DEPTH = 4
 
 
-class Metadata:
+class Metadata(Controller):
     """The controller of host metadata: keys and values are strings."""
+
+    RULES = (
+        rule(
+            "slaves:set_metadata",
+            ADMIN,
+            "Change a host's metadata.",
+            "PUT /v2.1/slaves/{slave_id}/metadata",
+            "PUT /v2.1/slaves/{slave_id}/metadata/{key}",
+            "DELETE /v2.1/slaves/{slave_id}/metadata/{key}",
+        ),
+    )
 
     def __init__(self, database: Database, policy: Policy) -> None:
         self._database = database

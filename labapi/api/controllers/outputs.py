@@ -8,9 +8,10 @@ import webob
 from oslo_config import cfg
 
 from labapi.api import lookup
+from labapi.api.access import Policy
 from labapi.api.backend import follow
 from labapi.api.backend.waiters import Waiters
-from labapi.api.policy import Policy
+from labapi.api.controllers import Controller
 from labapi.api.request import Request
 from labapi.db.session import Database, Record
 from labapi.exceptions import InvalidInput
@@ -18,7 +19,7 @@ from labapi.exceptions import InvalidInput
 EVENTS = "text/event-stream"
 
 
-class Outputs:
+class Outputs(Controller):
     """The controller of output."""
 
     def __init__(

@@ -6,7 +6,8 @@ import datetime
 
 import webob
 
-from labapi.api.policy import Policy
+from labapi.api.access import ADMIN, Policy, rule
+from labapi.api.controllers import Controller
 from labapi.api.request import Request, json_response
 from labapi.api.views import services as views
 from labapi.db import services
@@ -14,8 +15,10 @@ from labapi.db.session import Database
 from labapi.servicegroup.driver import Liveness
 
 
-class Services:
+class Services(Controller):
     """The controller of services."""
+
+    RULES = (rule("services:show", ADMIN, "See services.", "GET /v2.1/services"),)
 
     def __init__(self, database: Database, policy: Policy, liveness: Liveness) -> None:
         self._liveness = liveness

@@ -10,7 +10,8 @@ import webob
 from oslo_config import cfg
 
 from labapi.api import host_guard, lookup, pagination
-from labapi.api.policy import Policy
+from labapi.api.access import READER, Policy, rule
+from labapi.api.controllers import Controller
 from labapi.api.request import Request, json_object_stream, json_response
 from labapi.api.views import slaves as views
 from labapi.db import hosts
@@ -23,8 +24,21 @@ View = Callable[[Record], dict[str, Any]]
 BATCH = 200  # rows read at a time while a collection is written
 
 
-class Slaves:
+class Slaves(Controller):
     """The controller of hosts."""
+
+    RULES = (
+        rule(
+            "slaves:show",
+            READER,
+            "See hosts and their catalogues.",
+            "GET /v2.1/slaves",
+            "GET /v2.1/slaves/detail",
+            "GET /v2.1/slaves/{slave_id}",
+            "GET /v2.1/slaves/{slave_id}/metadata",
+            "GET /v2.1/slaves/{slave_id}/metadata/{key}",
+        ),
+    )
 
     def __init__(
         self,

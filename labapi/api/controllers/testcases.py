@@ -12,10 +12,10 @@ import webob
 from oslo_config import cfg
 
 from labapi.api import catalogue, host_guard, idempotency, lookup, pagination, schemas
+from labapi.api.access import ADMIN, MEMBER, OWN, READER, Policy, rule
 from labapi.api.backend.hints import Hints
 from labapi.api.backend.waiters import Waiters
-from labapi.api.controllers import outputs
-from labapi.api.policy import Policy
+from labapi.api.controllers import Controller, outputs
 from labapi.api.request import Request, json_response
 from labapi.api.schemas import testcases as bodies
 from labapi.api.views import testcases as views
@@ -30,8 +30,32 @@ _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
 FILTERS = ("state", "result", "host", "plugin", "method")
 
 
-class TestCases:
+class TestCases(Controller):
     """The controller of test cases."""
+
+    RULES = (
+        rule("testcases:create", MEMBER, "Run a case.", "POST /v2.1/testcases"),
+        rule(
+            "testcases:show",
+            f"{READER} and ({OWN} or {ADMIN})",
+            "See a case and its output.",
+            "GET /v2.1/testcases",
+            "GET /v2.1/testcases/{testcase_id}",
+            "GET /v2.1/testcases/{testcase_id}/output",
+        ),
+        rule(
+            "testcases:show_all_projects",
+            ADMIN,
+            "See the cases of all projects in the list.",
+            "GET /v2.1/testcases",
+        ),
+        rule(
+            "testcases:cancel",
+            f"{MEMBER} and ({OWN} or {ADMIN})",
+            "Cancel a case.",
+            "DELETE /v2.1/testcases/{testcase_id}",
+        ),
+    )
 
     __test__ = False  # pytest: this is not a test
 

@@ -12,8 +12,7 @@ import pytest
 from paste.deploy import loadwsgi
 
 from labapi import config
-from labapi.api import load
-from labapi.api.policy import Policy
+from labapi.api import load, policy
 from labapi.exceptions import ConfigError
 from labapi.pipeline.check import check
 from labapi.pipeline.check.file import Finding
@@ -438,7 +437,7 @@ def test_a_policy_that_is_none(tmp_path: Path, text: str, expected: str) -> None
     conf = config.new()
     conf([], project="labapi", default_config_files=[])
     with pytest.raises(ConfigError) as error:
-        Policy(_with_policy(conf, file))
+        policy.load(_with_policy(conf, file))
     assert expected in str(error.value)
 
 
@@ -447,7 +446,7 @@ def test_a_policy_with_rules_of_its_own(tmp_path: Path) -> None:
     file.write_text('"mine": "role:guest"\n"slaves:show": "rule:mine or rule:reader"\n')
     conf = config.new()
     conf([], project="labapi", default_config_files=[])
-    assert Policy(_with_policy(conf, file)) is not None
+    assert policy.load(_with_policy(conf, file)) is not None
 
 
 def _with_policy(conf, file):  # type: ignore[no-untyped-def]

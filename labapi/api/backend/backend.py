@@ -1,0 +1,59 @@
+"""All that stands behind the API in one process, as one thing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from oslo_config import cfg
+
+from labapi.api import policy
+from labapi.api.access import Policy
+from labapi.api.backend.beat import Beat
+from labapi.api.backend.hints import Hints
+from labapi.api.backend.waiters import Waiters
+from labapi.db.session import Database
+from labapi.rpc.transport import Transport
+from labapi.servicegroup import driver
+from labapi.servicegroup.driver import Liveness
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What the controllers are built from: each names in its ``__init__`` what it needs."""
+
+    conf: cfg.ConfigOpts
+    transport: Transport
+    database: Database
+    policy: Policy
+    hints: Hints
+    waiters: Waiters
+    beat: Beat
+    liveness: Liveness
+
+    @classmethod
+    def of(cls, conf: cfg.ConfigOpts, transport: Transport, database: Database) -> Backend:
+        """Return a backend that is not started."""
+        return cls(
+            conf,
+            transport,
+            database,
+            policy.load(conf),
+            Hints(transport),
+            Waiters(transport),
+            Beat(conf, database),
+            driver.load(conf),
+        )
+
+    def start(self) -> None:
+        """Start the threads; after a fork, in the process that serves."""
+        self.hints.start()
+        self.waiters.start()
+        self.beat.start()
+
+    def stop(self) -> None:
+        """Stop the threads and close the connections."""
+        self.beat.stop()
+        self.waiters.stop()
+        self.hints.stop()
+        self.liveness.close()
+        self.database.close()
