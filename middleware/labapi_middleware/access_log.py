@@ -26,6 +26,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from labapi_middleware import identity, log_text
+from labapi_middleware.environ import REQUEST_ID, ROUTE, UNMATCHED
 from labapi_middleware.exchange import Exchange
 from labapi_middleware.filter import Conf, Filter, Option, boolean, factory
 
@@ -62,7 +63,7 @@ def _log(target: str, exchange: Exchange) -> None:
     environ = exchange.environ
     LOG.info(
         '%s %s %s "%s" %s %d%s %.3f %s',
-        environ.get("labapi.request_id", "-"),
+        environ.get(REQUEST_ID, "-"),
         log_text.printable(environ.get("REMOTE_ADDR") or "-"),
         log_text.printable(identity.user_id(environ) or "-"),
         target,
@@ -70,7 +71,7 @@ def _log(target: str, exchange: Exchange) -> None:
         exchange.sent,
         "" if exchange.complete else "!",
         exchange.seconds,
-        environ.get("labapi.route") or "unmatched",
+        environ.get(ROUTE) or UNMATCHED,
     )
 
 

@@ -14,21 +14,12 @@ from typing import Any, NamedTuple
 
 from labapi_middleware.addresses import Address, Network, Networks, parse_address, parse_network
 from labapi_middleware.filter import comma_list
+from labapi_middleware.forwarded import is_direct
 from labapi_middleware.log_text import printable
 from labapi_middleware.own_addresses import OwnAddresses
 
 # A list longer than this (characters) is not read, and so opens nothing.
 MAX_LIST = 4096
-# What shows that an address may be that of a proxy on this machine: headers that a proxy adds and
-# nobody has read, and what the ``proxy`` filter leaves instead of those that it does not believe.
-_SOMEBODY_BEHIND = (
-    "HTTP_X_FORWARDED_FOR",
-    "HTTP_FORWARDED",
-    "HTTP_X_REAL_IP",
-    "HTTP_X_CLIENT_IP",
-    "HTTP_X_CLUSTER_CLIENT_IP",
-    "labapi.forwarded_unbelieved",
-)
 # Read lists are remembered by their text; so many different ones.
 MAX_REMEMBERED = 1024
 
@@ -80,7 +71,7 @@ def client_of(environ: Mapping[str, Any]) -> Client:
         address: Address | None = parse_address(text)
     except ValueError:
         address = None
-    return Client(text, address, environ.keys().isdisjoint(_SOMEBODY_BEHIND))
+    return Client(text, address, is_direct(environ))
 
 
 class Rules:

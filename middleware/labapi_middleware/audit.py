@@ -35,6 +35,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from labapi_middleware import identity
+from labapi_middleware.environ import AUDIT, REQUEST_ID
 from labapi_middleware.exchange import Exchange
 from labapi_middleware.filter import Conf, Filter, Option, OptionError, factory, text
 
@@ -143,7 +144,7 @@ def _facts(began: datetime, path: str, exchange: Exchange) -> dict[str, Any]:
     roles = identity.value(environ, "ROLES") if confirmed else None
     facts: dict[str, Any] = {
         "time": began.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "request_id": environ.get("labapi.request_id"),
+        "request_id": environ.get(REQUEST_ID),
         "client": environ.get("REMOTE_ADDR"),
         "user": _short(identity.user_id(environ)),
         "project": _short(identity.project_id(environ)),
@@ -155,7 +156,7 @@ def _facts(began: datetime, path: str, exchange: Exchange) -> dict[str, Any]:
         "complete": exchange.complete,
         "seconds": round(exchange.seconds, 6),
     }
-    return {**_extra(environ.get("labapi.audit")), **facts}
+    return {**_extra(environ.get(AUDIT)), **facts}
 
 
 def _extra(given: object) -> dict[str, Any]:

@@ -37,12 +37,11 @@ from typing import TYPE_CHECKING, Any
 from labapi_middleware import faults, identity
 from labapi_middleware.contract import CONTEXT as CONTEXT_GIVEN
 from labapi_middleware.contract import IDENTITY, Need
+from labapi_middleware.environ import CONTEXT, GLOBAL_REQUEST_ID, REQUEST_ID
 from labapi_middleware.filter import Conf, Filter, factory
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
-
-CONTEXT = "labapi.context"
 
 
 class Context(Filter):
@@ -71,8 +70,8 @@ class Context(Filter):
 
 def _context(environ: WSGIEnvironment, auth: str, user_id: str) -> dict[str, Any]:
     return {
-        "request_id": environ.get("labapi.request_id"),
-        "global_request_id": environ.get("labapi.global_request_id"),
+        "request_id": environ.get(REQUEST_ID),
+        "global_request_id": environ.get(GLOBAL_REQUEST_ID),
         "auth": auth,
         "user_id": user_id,
         "user_name": identity.value(environ, "USER_NAME"),

@@ -14,6 +14,8 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from labapi_middleware.environ import REQUEST_ID
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
@@ -69,7 +71,7 @@ def status_line(code: int) -> str:
 def document(environ: WSGIEnvironment, code: int, text: str) -> dict[str, dict[str, Any]]:
     """Return the fault as the JSON object that the client gets."""
     fault: dict[str, Any] = {"code": code, "message": text}
-    request_id = environ.get("labapi.request_id")
+    request_id = environ.get(REQUEST_ID)
     if request_id:
         fault["request_id"] = request_id
     return {name(code): fault}

@@ -1,5 +1,6 @@
-"""Read ``X-Forwarded-For`` and ``Forwarded`` from the right.
+"""What proxies write into a request: which headers, and how to read the two that are believed.
 
+``X-Forwarded-For`` and ``Forwarded`` are read from the right.
 Each proxy appends what it saw, so the right end comes from the nearest one. What stands to the left
 of an element that is not a trusted proxy's was written by who knows whom. That is why nothing here
 reads from the left: an open quotation mark that a client sends must not swallow what a proxy adds.
@@ -8,13 +9,38 @@ reads from the left: an open quotation mark that a client sends must not swallow
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address
+from typing import Any
 
 from labapi_middleware.addresses import Address, parse_address, split_port
+from labapi_middleware.environ import FORWARDED_UNBELIEVED
 
-# More proxies in a row than this are none.
+# The headers, as environ keys, in which proxies tell whose request they pass on, and how it came.
+FORWARDED = frozenset(
+    {
+        "HTTP_FORWARDED",
+        "HTTP_X_FORWARDED",
+        *(f"HTTP_X_FORWARDED_{part}" for part in ("FOR", "HOST", "PORT", "PREFIX", "PROTO")),
+        *(f"HTTP_X_FORWARDED_{part}" for part in ("SCHEME", "SERVER", "SSL")),
+        "HTTP_X_ORIGINAL_FORWARDED_FOR",
+        "HTTP_FORWARDED_FOR",
+        "HTTP_X_REAL_IP",
+        "HTTP_X_CLIENT_IP",
+        "HTTP_X_CLUSTER_CLIENT_IP",
+        "HTTP_X_REMOTE_ADDR",
+        "HTTP_X_REMOTE_IP",
+        "HTTP_CLIENT_IP",
+        "HTTP_TRUE_CLIENT_IP",
+        "HTTP_CF_CONNECTING_IP",
+    }
+)
+# What shows that somebody else may be behind REMOTE_ADDR: such a header that nobody has read, the
+# mark that the proxy filter leaves for those that it did not believe, or any proxy's Via.
+_SOMEBODY_BEHIND = FORWARDED | {"HTTP_VIA", FORWARDED_UNBELIEVED}
+
+# A request passes no more proxies than this; elements further to the left are not read.
 MOST_HOPS = 32
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - a token of HTTP's grammar
@@ -34,6 +60,11 @@ class Hop:
     address: Address
     scheme: str | None = None
     host: str | None = None
+
+
+def is_direct(environ: Mapping[str, Any]) -> bool:
+    """Say whether nothing shows that a request came through a proxy that nobody vouches for."""
+    return environ.keys().isdisjoint(_SOMEBODY_BEHIND)
 
 
 def hops_for(value: str) -> Iterator[Hop]:

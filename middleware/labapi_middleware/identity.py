@@ -12,11 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from labapi_middleware.environ import AUTH, KEYSTONE
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
-
-AUTH = "labapi.auth"
-KEYSTONE = "keystone.token_info"
 
 # Every header that says who somebody is or proves it. They are environ keys, so any spelling of a
 # header (case, underscores) is one key, and prefixes, so that the next X-Project-Something is

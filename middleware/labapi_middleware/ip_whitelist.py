@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from labapi_middleware.addresses import networks
 from labapi_middleware.allow_rules import Client, Rules, client_of
 from labapi_middleware.contract import CLIENT, Need
+from labapi_middleware.environ import HOST_GUARD
 from labapi_middleware.faults import respond
 from labapi_middleware.filter import (
     Conf,
@@ -55,7 +56,6 @@ LOG = logging.getLogger(__name__)
 
 NAME = "ip_whitelist"
 SOURCES = "labapi_middleware.allow_sources"
-GUARD = "labapi.host_guard"
 
 UNAVAILABLE = "Whether this address is allowed cannot be found out at the moment. Try again."
 
@@ -231,7 +231,7 @@ def application(app: WSGIApplication, rules: Rules, conf: Conf) -> WSGIApplicati
     message = conf[DENY_MESSAGE]
 
     def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        environ[GUARD] = Guard(rules, environ, message)
+        environ[HOST_GUARD] = Guard(rules, environ, message)
         return app(environ, start_response)
 
     return guarded

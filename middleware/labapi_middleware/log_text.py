@@ -10,6 +10,8 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote_from_bytes
 
+from labapi_middleware.environ import REQUEST_ID
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
@@ -42,7 +44,7 @@ def path(environ: WSGIEnvironment) -> str:
 
 def request_line(environ: WSGIEnvironment) -> str:
     """Return ``<request id> <client> <method> <path>``, ``-`` for what is not known."""
-    request_id = environ.get("labapi.request_id", "-")
+    request_id = environ.get(REQUEST_ID, "-")
     client = printable(environ.get("REMOTE_ADDR") or "-")
     return f"{request_id} {client} {printable(environ['REQUEST_METHOD'])} {path(environ)}"
 

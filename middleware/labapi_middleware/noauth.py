@@ -39,6 +39,7 @@ from labapi_middleware.filter import (
     factory,
     text,
 )
+from labapi_middleware.forwarded import is_direct
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -53,16 +54,6 @@ INSECURE_ALLOW_REMOTE = Option(
     "false",
     boolean,
     "Let everybody in, from everywhere. Whoever reaches the port is administrator.",
-)
-
-# A proxy on this machine makes the whole world look local. The last is the proxy filter's mark
-# that it found such headers and has no reason to believe them.
-_THROUGH_A_PROXY = (
-    "HTTP_X_FORWARDED_FOR",
-    "HTTP_FORWARDED",
-    "HTTP_X_REAL_IP",
-    "HTTP_VIA",
-    "labapi.forwarded_unbelieved",
 )
 
 
@@ -120,7 +111,7 @@ def _not_local(environ: WSGIEnvironment) -> str | None:
     """Return why a request may come from elsewhere, None if it comes from this machine."""
     if not _is_loopback(environ.get("REMOTE_ADDR") or ""):
         return "only clients on the same machine are served"
-    if not environ.keys().isdisjoint(_THROUGH_A_PROXY):
+    if not is_direct(environ):  # a proxy on this machine makes the whole world look local
         return "requests that come through a proxy are not served"
     # A page from anywhere can have a browser on this machine send requests here. Under a name of
     # its own that it lets point here (DNS rebinding), they would be of its own origin as well.

@@ -18,10 +18,10 @@ right-most address in the header that is not one itself. At an element that is n
 search ends, and the last good address counts. ``REMOTE_ADDR`` becomes the client's address and
 ``labapi.peer_address`` keeps the connection's.
 
-All headers in which proxies pass on addresses (``X-Forwarded-*``, ``Forwarded``, ``X-Real-Ip``,
-``X-Cluster-Client-Ip`` …) end here, so that nothing behind this filter can believe them by mistake.
-If they came from an address that is not trusted, or made no sense, the environ has
-``labapi.forwarded_unbelieved``: somebody else's address may be behind ``REMOTE_ADDR``.
+All headers in which proxies tell of a request (``X-Forwarded-*``, ``Forwarded``, ``X-Real-Ip``,
+``True-Client-IP`` …) end here, so that nothing behind this filter can believe them by mistake. If
+they came from an address that is not trusted, or made no sense, the environ has
+``labapi.forwarded_unbelieved``: somebody else may be behind ``REMOTE_ADDR``.
 """
 
 from __future__ import annotations
@@ -32,14 +32,12 @@ from typing import TYPE_CHECKING
 
 from labapi_middleware.addresses import Address, Networks, networks, parse_address
 from labapi_middleware.contract import CLIENT
+from labapi_middleware.environ import FORWARDED_UNBELIEVED, PEER_ADDRESS
 from labapi_middleware.filter import Conf, Filter, Option, boolean, choice, factory
-from labapi_middleware.forwarded import Hop, hops_for, hops_forwarded, last_element
+from labapi_middleware.forwarded import FORWARDED, Hop, hops_for, hops_forwarded, last_element
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-PEER_ADDRESS = "labapi.peer_address"
-UNBELIEVED = "labapi.forwarded_unbelieved"
 
 TRUSTED_PROXIES = Option(
     "trusted_proxies", "", networks, "Addresses and networks of the proxies in front."
@@ -53,31 +51,6 @@ HEADER = Option(
 USE_SCHEME = Option("use_scheme", "true", boolean, "Believe the scheme that they write.")
 USE_HOST = Option("use_host", "false", boolean, "Believe the host that they write.")
 
-_CLIENT_HEADERS = (
-    "HTTP_X_FORWARDED_FOR",
-    "HTTP_FORWARDED",
-    "HTTP_X_REAL_IP",
-    "HTTP_X_CLIENT_IP",
-    "HTTP_X_CLUSTER_CLIENT_IP",
-    "HTTP_X_ORIGINAL_FORWARDED_FOR",
-    "HTTP_X_REMOTE_ADDR",
-    "HTTP_X_REMOTE_IP",
-    "HTTP_CLIENT_IP",
-    "HTTP_TRUE_CLIENT_IP",
-    "HTTP_CF_CONNECTING_IP",
-    "HTTP_FORWARDED_FOR",
-    "HTTP_X_FORWARDED",
-)
-_OTHER_HEADERS = (
-    "HTTP_X_FORWARDED_PROTO",
-    "HTTP_X_FORWARDED_HOST",
-    "HTTP_X_FORWARDED_PORT",
-    "HTTP_X_FORWARDED_PREFIX",
-    "HTTP_X_FORWARDED_SERVER",
-    "HTTP_X_FORWARDED_SSL",
-    "HTTP_X_FORWARDED_SCHEME",
-)
-_ALL_HEADERS = frozenset({*_CLIENT_HEADERS, *_OTHER_HEADERS})
 _HOST = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII)
 
 
@@ -98,7 +71,7 @@ class Proxy(Filter):
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Find the client, and take away what would lead others astray."""
         environ[PEER_ADDRESS] = environ.get("REMOTE_ADDR")
-        claimed = not environ.keys().isdisjoint(_CLIENT_HEADERS)
+        claimed = not environ.keys().isdisjoint(FORWARDED)
         peer = _parsed(environ.get("REMOTE_ADDR") or "")
         if peer is not None:
             client = peer
@@ -108,10 +81,10 @@ class Proxy(Filter):
             if client is not peer:
                 environ.pop("REMOTE_PORT", None)
                 environ.pop("REMOTE_HOST", None)
-        for key in environ.keys() & _ALL_HEADERS:
+        for key in environ.keys() & FORWARDED:
             del environ[key]
         if claimed:
-            environ[UNBELIEVED] = True
+            environ[FORWARDED_UNBELIEVED] = True
         return self.app(environ, start_response)
 
     def _resolve(self, environ: WSGIEnvironment, peer: Address) -> tuple[Address, bool]:

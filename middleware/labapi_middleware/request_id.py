@@ -17,13 +17,12 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from labapi_middleware.environ import GLOBAL_REQUEST_ID, REQUEST_ID
 from labapi_middleware.filter import Filter, factory
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-REQUEST_ID = "labapi.request_id"
-GLOBAL_REQUEST_ID = "labapi.global_request_id"
 HEADER = "X-Openstack-Request-Id"
 
 _WELL_FORMED = re.compile(

@@ -98,6 +98,10 @@ def test_own_addresses_and_operators_are_let_in_everywhere() -> None:
         "HTTP_FORWARDED",
         "HTTP_X_REAL_IP",
         "HTTP_X_CLUSTER_CLIENT_IP",
+        "HTTP_X_FORWARDED_PROTO",
+        "HTTP_TRUE_CLIENT_IP",
+        "HTTP_CF_CONNECTING_IP",
+        "HTTP_VIA",
         "labapi.forwarded_unbelieved",
     ],
 )

@@ -11,8 +11,9 @@ from wsgiref.util import setup_testing_defaults
 
 import pytest
 
+from labapi_middleware.environ import HOST_GUARD
 from labapi_middleware.filter import OptionError
-from labapi_middleware.ip_whitelist import GUARD, filter_factory
+from labapi_middleware.ip_whitelist import filter_factory
 
 HOSTS = {
     "open": {"colour": "red"},
@@ -23,7 +24,7 @@ HOSTS = {
 
 def hosts(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     """Answer with one host, or with the names of those that this client may reach."""
-    guard = environ[GUARD]
+    guard = environ[HOST_GUARD]
     name = environ["PATH_INFO"].strip("/")
     if not name:
         start_response("200 OK", [("Content-Type", "text/plain")])

@@ -49,7 +49,10 @@ def test_a_request_without_an_address_is_not_served(recorder):
     assert call(build(NoAuth, recorder), request).status == 403
 
 
-@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-Ip", "Via"])
+@pytest.mark.parametrize(
+    "header",
+    ["X-Forwarded-For", "Forwarded", "X-Real-Ip", "True-Client-Ip", "CF-Connecting-Ip", "Via"],
+)
 @pytest.mark.parametrize("behind_proxy_filter", [False, True])
 def test_a_proxy_here_does_not_make_the_world_local(header, behind_proxy_filter, recorder):
     app = build(NoAuth, recorder)

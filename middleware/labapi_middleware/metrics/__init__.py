@@ -31,15 +31,13 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 
 from labapi_middleware.addresses import parse_address, split_port
+from labapi_middleware.environ import ROUTE, UNMATCHED
 from labapi_middleware.exchange import Exchange
 from labapi_middleware.filter import Conf, Filter, Option, OptionError, comma_list, factory, text
 from labapi_middleware.metrics.exposition import Exposition, collect_workers
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-ROUTE = "labapi.route"
-UNMATCHED = "unmatched"
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 

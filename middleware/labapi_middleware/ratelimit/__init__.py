@@ -50,6 +50,7 @@ from limits import RateLimitItem
 from labapi_middleware import faults
 from labapi_middleware.addresses import networks, parse_address
 from labapi_middleware.contract import CLIENT, IDENTITY, Need
+from labapi_middleware.environ import FORWARDED_UNBELIEVED, RATELIMIT
 from labapi_middleware.filter import (
     Conf,
     Filter,
@@ -76,8 +77,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 LOG = logging.getLogger(__name__)
-
-RATELIMIT = "labapi.ratelimit"
 
 RULE = Option("rule_*", "", rule, "One rule: <methods> <path>: <amount> per <time> per <who>.")
 STORAGE = Option("storage", "memory://", text, "Where to count.", secret=True)
@@ -181,7 +180,7 @@ class RateLimit(Filter):
 
     def _is_exempt(self, environ: WSGIEnvironment) -> bool:
         # Behind a proxy that nobody told us to trust, everybody has that proxy's address.
-        if not self.exempt or "labapi.forwarded_unbelieved" in environ:
+        if not self.exempt or FORWARDED_UNBELIEVED in environ:
             return False
         try:
             return parse_address(environ.get("REMOTE_ADDR") or "") in self.exempt

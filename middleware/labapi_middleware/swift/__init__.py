@@ -22,6 +22,7 @@ from swift.common.registry import register_swift_info
 from swift.common.utils import get_logger
 
 from labapi_middleware.allow_rules import Rules, client_of
+from labapi_middleware.environ import REQUEST_ID
 from labapi_middleware.faults import respond, status_line
 from labapi_middleware.filter import Conf, Option, choice
 from labapi_middleware.ip_whitelist import (
@@ -97,7 +98,7 @@ class SwiftProxy:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Note who the client is and hand the request on."""
-        environ.setdefault("labapi.request_id", environ.get("swift.trans_id", "-"))
+        environ.setdefault(REQUEST_ID, environ.get("swift.trans_id", "-"))
         if self._elements is None:
             LOG.error("filter %s: this pipeline is not one that Swift has built", NAME)
             return respond(environ, start_response, 503, UNAVAILABLE, self._later)
