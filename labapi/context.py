@@ -1,4 +1,4 @@
-"""Who asks, as the pipeline established it."""
+"""What the filters tell the application of a request, and who asks."""
 
 from __future__ import annotations
 
@@ -6,8 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# The key under which the ``context`` filter leaves its findings in the WSGI environ.
-ENVIRON_KEY = "labapi.context"
+# Keys of the WSGI environ in which filters and application meet; the README of labapi-middleware
+# describes them. No client can set one: what it sends is under keys that begin with HTTP_.
+REQUEST_ID = "labapi.request_id"
+CONTEXT = "labapi.context"
+RATELIMIT = "labapi.ratelimit"
+HOST_GUARD = "labapi.host_guard"
+# These are set here, for the filters to read.
+ROUTE = "labapi.route"
+AUDIT = "labapi.audit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +35,7 @@ class RequestContext:
     @classmethod
     def from_environ(cls, environ: Mapping[str, Any]) -> RequestContext | None:
         """Return the context, None if no filter established one."""
-        found = environ.get(ENVIRON_KEY)
+        found = environ.get(CONTEXT)
         if found is None:
             return None
         return cls(

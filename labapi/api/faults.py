@@ -14,6 +14,7 @@ from oslo_log import log
 
 from labapi import exceptions
 from labapi.api.request import UnsupportedMediaType, json_response
+from labapi.context import REQUEST_ID
 
 LOG = log.getLogger(__name__)
 
@@ -34,7 +35,8 @@ class HTTPFault(exceptions.LabapiError):
         self.headers = dict(headers or {})
 
 
-_NAMES = {
+# As OpenStack's APIs name them; labapi-middleware has the same table for its filters.
+NAMES = {
     400: "badRequest",
     401: "unauthorized",
     403: "forbidden",
@@ -43,6 +45,8 @@ _NAMES = {
     409: "conflictingRequest",
     413: "overLimit",
     415: "badMediaType",
+    429: "overLimit",
+    501: "notImplemented",
     503: "serviceUnavailable",
 }
 _CODES: dict[type[exceptions.LabapiError], int] = {
@@ -68,9 +72,9 @@ def response(error: exceptions.LabapiError, environ: Mapping[str, Any]) -> webob
         LOG.warning("answered 503: %s", error)
         headers["Retry-After"] = str(RETRY_AFTER)
     fault = {"code": code, "message": str(error)}
-    request_id = environ.get("labapi.request_id")
+    request_id = environ.get(REQUEST_ID)
     if request_id:
         fault["request_id"] = request_id
-    answer = json_response({_NAMES[code]: fault}, code)
+    answer = json_response({NAMES[code]: fault}, code)
     answer.headers.update(headers)
     return answer

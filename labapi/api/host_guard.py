@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from labapi.context import HOST_GUARD
 from labapi.db.session import Record
 from labapi.exceptions import Forbidden, InvalidInput
-
-ENVIRON_KEY = "labapi.host_guard"
 
 
 def hidden(environ: Mapping[str, Any], host: Record) -> bool:
     """Say whether this client may not even see a host in a list."""
-    guard = environ.get(ENVIRON_KEY)
+    guard = environ.get(HOST_GUARD)
     return guard is not None and guard(host.meta) is not None
 
 
@@ -26,7 +25,7 @@ def check(environ: Mapping[str, Any], host: Record) -> None:
 
     :raises Forbidden: it may not
     """
-    guard = environ.get(ENVIRON_KEY)
+    guard = environ.get(HOST_GUARD)
     message = guard(host.meta) if guard is not None else None
     if message is not None:
         raise Forbidden(message)
@@ -37,7 +36,7 @@ def check_value(environ: Mapping[str, Any], key: str, value: str) -> None:
 
     :raises InvalidInput: it is a list of addresses that cannot be read
     """
-    guard = environ.get(ENVIRON_KEY)
+    guard = environ.get(HOST_GUARD)
     problem = guard.problem(key, value) if guard is not None else None
     if problem is not None:
         raise InvalidInput(f"{key}: {problem}")

@@ -18,6 +18,9 @@ from labapi.exceptions import InvalidInput, LabapiError
 
 _encode = msgspec.json.Encoder().encode
 
+# The environ keeps a body that was read here; several of these objects may look at one request.
+_BODY = "labapi.body"
+
 # A query string of more parameters than this is not of this API.
 MAX_QUERY_FIELDS = 50
 
@@ -112,7 +115,7 @@ class Request(webob.Request):  # type: ignore[misc]  # WebOb has no type informa
 
     def body_digest(self) -> str:
         """Return the SHA-256 of the body that :meth:`json_object` has read, in hexadecimal."""
-        return hashlib.sha256(self.environ["labapi.body"]).hexdigest()
+        return hashlib.sha256(self.environ[_BODY]).hexdigest()
 
     def _read(self) -> bytes:
         """Return the body as it came; the ``sizelimit`` filter bounds it."""
@@ -121,7 +124,7 @@ class Request(webob.Request):  # type: ignore[misc]  # WebOb has no type informa
         if length is None and not chunked and not self.environ.get("wsgi.input_terminated"):
             return b""
         body: bytes = self.environ["wsgi.input"].read(-1 if length is None else length)
-        self.environ["labapi.body"] = body
+        self.environ[_BODY] = body
         return body
 
 

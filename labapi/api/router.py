@@ -15,15 +15,13 @@ from labapi.api import faults
 from labapi.api.controllers import Controller
 from labapi.api.faults import HTTPFault
 from labapi.api.request import Request
+from labapi.context import REQUEST_ID, ROUTE
 from labapi.exceptions import LabapiError, NotFound
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 Action = Callable[..., webob.Response]
-
-# Where the route's template stands for filters that label by it.
-ROUTE_KEY = "labapi.route"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +69,7 @@ class Router:
         """Answer one request."""
         request = Request(environ)
         # What is logged from here on names the request.
-        oslo_context.RequestContext(request_id=environ.get("labapi.request_id"))
+        oslo_context.RequestContext(request_id=environ.get(REQUEST_ID))
         try:
             response = self._dispatch(request)
         except LabapiError as error:
@@ -84,7 +82,7 @@ class Router:
     def _dispatch(self, request: Request) -> webob.Response:
         environ = request.environ
         template, found = self._match(_path(environ))
-        environ[ROUTE_KEY] = f"{environ.get('SCRIPT_NAME', '')}{template}".rstrip("/")
+        environ[ROUTE] = f"{environ.get('SCRIPT_NAME', '')}{template}".rstrip("/")
         actions = self._actions[template]
         action = actions.get(request.method)
         if action is None:

@@ -6,9 +6,7 @@ import webob
 
 from labapi.api.controllers import Controller
 from labapi.api.request import Request, json_response
-
-# The ``ratelimit`` filter leaves a function here that asks its storage.
-ENVIRON_KEY = "labapi.ratelimit"
+from labapi.context import RATELIMIT
 
 
 class Limits(Controller):
@@ -17,5 +15,5 @@ class Limits(Controller):
     def index(self, request: Request) -> webob.Response:
         """Show the rules that count this client, and what they leave it."""
         request.query()
-        left = request.environ.get(ENVIRON_KEY)
+        left = request.environ.get(RATELIMIT)  # asks the filter's storage
         return json_response({"limits": {"rate": left() if left is not None else []}})
