@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, event
 
 from bench.report import table
 from bench.stored import case_values
+from labapi.case import State
 from labapi.db import hosts, outputs, testcases
 from labapi.db.session import Database
 
@@ -91,7 +92,7 @@ def _go_the_way_of_a_case(connection: Connection, recorder: Recorder) -> None:
     testcases.given(connection, [claimed.uuid])
     recorder.label = "conductor: a report"
     locked = testcases.lock(connection, [claimed.uuid])[claimed.uuid]
-    ended = {"row": locked.id, "state": testcases.RUNNING, "started_at": now}
+    ended = {"row": locked.id, "state": State.RUNNING, "started_at": now}
     testcases.change(connection, [ended])
     for label, step in (
         ("conductor: sweep", lambda: testcases.waiting_hosts(connection)),

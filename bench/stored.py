@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from labapi.db import testcases
+from labapi.case import State
 from labapi.db.session import Database
 
 BATCH = 10_000  # rows in one transaction
@@ -75,7 +75,7 @@ def case_values(host: str, **values: Any) -> dict[str, Any]:
         "queue_rank": 0,
         "rerun_on_loss": False,
         "idempotency": None,
-        "state": testcases.QUEUED,
+        "state": State.QUEUED,
         "created_at": datetime.datetime.now(datetime.UTC),
         "output_size": 0,
         **values,

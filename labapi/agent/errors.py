@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from labapi.case import Reason
 from labapi.exceptions import LabapiError
 
 
@@ -17,7 +18,7 @@ class CaseError(LabapiError):
     :param reason: machine-readable, for who counts such faults
     """
 
-    def __init__(self, text: str, reason: str = "exception") -> None:
+    def __init__(self, text: str, reason: str = Reason.EXCEPTION) -> None:
         super().__init__(text)
         self.reason = reason
 
@@ -26,4 +27,4 @@ class CannotStart(CaseError):
     """A program that cannot be started; the text says why."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(text, "cannot_start")
+        super().__init__(text, Reason.CANNOT_START)

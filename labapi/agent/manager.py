@@ -25,6 +25,7 @@ from labapi.agent.processes.children import CHILDREN
 from labapi.agent.recovery import recover
 from labapi.agent.state import StateFolder
 from labapi.agent.timers import Duties, Timers
+from labapi.case import Reason, Result
 from labapi.exceptions import Unavailable
 from labapi.rpc import messages
 from labapi.rpc.consumer import BatchConsumer
@@ -152,7 +153,7 @@ class Agent:
             for attempt in self._slots.drain():
                 self._forget(attempt)
             for attempt in self._slots.running():
-                attempt.stop.set("agent_stopped")
+                attempt.stop.set(Reason.AGENT_STOPPED)
         if not self._slots.end(max(0.1, until - time.monotonic() - LAST_WORDS)):
             for attempt in self._slots.running():
                 self._abandon(attempt)
@@ -181,20 +182,22 @@ class Agent:
                 LOG.error("the journal takes no cases: %s", error)
                 why = f"no space is left for the agent's journal: {error}"
                 for run in runs:
-                    self._refuse(run, Ending("ERROR", "no_space", why))
+                    self._refuse(run, Ending(Result.ERROR, Reason.NO_SPACE, why))
                 return
             for run in runs:
                 self._admit(run, verdicts.pop(run.attempt, "new a moment ago"))
 
     def _admit(self, run: RunCase, verdict: str) -> None:
         if verdict == "refused":
-            self._refuse(run, Ending("CANCELLED", "cancelled", "it was cancelled before it came"))
+            self._refuse(
+                run, Ending(Result.CANCELLED, Reason.CANCELLED, "it was cancelled before it came")
+            )
         elif verdict == "new":
             attempt = Attempt(run, self._options.max_output)
             try:
                 self._slots.submit(attempt)
             except CannotStart as error:
-                self._settle(attempt, Ending("ERROR", "cannot_start", str(error)))
+                self._settle(attempt, Ending(Result.ERROR, Reason.CANNOT_START, str(error)))
         else:
             LOG.debug("attempt %s came again (%s)", run.attempt, verdict)
             if (waiting := self._slots.waits(run.attempt)) is not None:
@@ -213,13 +216,13 @@ class Agent:
         self._signs.announce()
 
     def _cancel(self, command: CancelCase) -> None:
-        cancelled = Ending("CANCELLED", "cancelled", "it was cancelled before it ran")
+        cancelled = Ending(Result.CANCELLED, Reason.CANCELLED, "it was cancelled before it ran")
         with self._intake:
             waiting = self._slots.withdraw(command.attempt)
             if waiting is not None:
                 self._settle(waiting, cancelled)
             elif running := self._slots.running(command.attempt):
-                running[0].stop.set("cancelled")
+                running[0].stop.set(Reason.CANCELLED)
             elif self._journal.refuse(command) == "refused":
                 self._refuse(command, cancelled)
 
@@ -257,7 +260,7 @@ class Agent:
             case=command.case,
             attempt=command.attempt,
             host=self.host,
-            outcome=ending.outcome,
+            result=ending.result,
             reason=ending.reason,
             detail=ending.detail,
         )
@@ -303,6 +306,6 @@ class Agent:
         ended = attempt.run.tree.end(0)
         attempt.run.tree.close()
         detail = f"{ending.detail}; the method did not come back and its thread was abandoned"
-        ending = Ending(ending.outcome, ending.reason, detail)
+        ending = Ending(ending.result, ending.reason, detail)
         self._report(attempt, with_remains(ending, None, ended))
         self._slots.abandon(attempt)

@@ -11,6 +11,7 @@ from labapi.agent.plugins.run import Surroundings
 from labapi.agent.processes import proc
 from labapi.agent.processes.cgroup import Group
 from labapi.agent.processes.tree import Ended, end_all
+from labapi.case import Reason, Result
 from labapi.exceptions import ConfigError
 from labapi.rpc import messages
 
@@ -38,8 +39,8 @@ def _recover(journal: Journal, surroundings: Surroundings, host: str, reporter: 
             case=left.case,
             attempt=left.attempt,
             host=host,
-            outcome="ERROR",
-            reason="agent_restarted",
+            result=Result.ERROR,
+            reason=Reason.AGENT_RESTARTED,
             detail=f"the agent was restarted while it ran; {ended}",
         )
         journal.finished(left.attempt, [messages.encode(result)])

@@ -12,6 +12,7 @@ from oslo_log import log
 from labapi.agent.attempts.attempt import Attempt
 from labapi.agent.attempts.slots import Slots
 from labapi.agent.processes.children import CHILDREN
+from labapi.case import Reason
 
 LOG = log.getLogger(__name__)
 
@@ -104,7 +105,7 @@ class Timers(threading.Thread):
             self._guarded(lambda: duties.flush(attempt))
             attempt.flushed = now
         if since is None and now >= run.deadline:
-            attempt.stop.set("timeout")
+            attempt.stop.set(Reason.TIMEOUT)
         if since is not None and now >= since + duties.grace + ABANDON:
             self._guarded(lambda: duties.abandon(attempt))
         return now + duties.output_interval

@@ -8,6 +8,7 @@ import secrets
 
 from sqlalchemy import Connection
 
+from labapi.case import ACTIVE, Reason, Result
 from labapi.cmd.manage import Operator
 from labapi.db import hosts, migration, testcases
 from labapi.db.session import Database
@@ -130,9 +131,9 @@ def _accept(connection: Connection, host: str, now: datetime.datetime) -> bool:
         connection,
         left,
         now,
-        states=testcases.ACTIVE,
-        result="ERROR",
-        reason="agent_lost",
+        states=ACTIVE,
+        result=Result.ERROR,
+        reason=Reason.AGENT_LOST,
         detail=why,
     )
     return True

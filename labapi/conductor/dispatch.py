@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from oslo_config import cfg
 from oslo_log import log
 
+from labapi.case import State
 from labapi.db import hosts as host_queries
 from labapi.db import testcases
 from labapi.db.session import Database, Record
@@ -112,7 +113,7 @@ class Dispatcher:
                 expires=self._conf.offer_interval,
             )
             for row in rows
-            if row is not None and row.state == testcases.CANCELLING
+            if row is not None and row.state == State.CANCELLING
         ]
         try:
             self._publisher.publish(envelopes)

@@ -10,6 +10,7 @@ from collections import defaultdict
 from oslo_config import cfg
 from oslo_log import log
 
+from labapi.case import ACTIVE, Reason, Result, State
 from labapi.conductor import events
 from labapi.conductor.dispatch import Dispatcher
 from labapi.db import hosts as host_queries
@@ -24,9 +25,12 @@ LOG = log.getLogger(__name__)
 BINARY = "labapi-conductor"
 
 # Verdicts on an unfinished case: (reason, detail). FAIL is the test's to say; these are ERROR.
-LOST = ("agent_lost", "the host's agent was not heard of any more while the case ran")
-OVERDUE = ("agent_lost", "the host's agent is up but did not report the end of the case in time")
-EXPIRED = ("expired", "the host did not take the case in time")
+LOST = (Reason.AGENT_LOST, "the host's agent was not heard of any more while the case ran")
+OVERDUE = (
+    Reason.AGENT_LOST,
+    "the host's agent is up but did not report the case's end in time",
+)
+EXPIRED = (Reason.EXPIRED, "the host did not take the case in time")
 
 
 class Reaper(threading.Thread):
@@ -77,7 +81,7 @@ class Reaper(threading.Thread):
         self._dispatcher.dispatch(self._database.read(testcases.waiting_hosts))
         oldest = now - datetime.timedelta(seconds=self._conf.queue_timeout)
         waited = self._database.read(testcases.expired, oldest)
-        self._finish(waited, now, (testcases.QUEUED,), EXPIRED)
+        self._finish(waited, now, (State.QUEUED,), EXPIRED)
         self._look_after_active(now)
 
     def _beat(self, now: datetime.datetime, *, stopped: bool = False) -> None:
@@ -96,14 +100,14 @@ class Reaper(threading.Thread):
                 again.append(case.uuid)
             elif verdict is not None:
                 verdicts[verdict].append(case.uuid)
-            elif case.state == testcases.CANCELLING:
+            elif case.state == State.CANCELLING:
                 cancel.append(case.uuid)
             elif case.started_at is None and self._unanswered(case, now):
                 offer.append(case.uuid)
         if again:
             self._database.write(testcases.rerun, again, f"{LOST[1]}; it runs again")
         for verdict, cases in verdicts.items():
-            self._finish(cases, now, testcases.ACTIVE, verdict)
+            self._finish(cases, now, ACTIVE, verdict)
         self._dispatcher.cancel(cancel)
         self._dispatcher.offer(self._database.write(testcases.reoffer, offer, now))
 
@@ -136,7 +140,7 @@ class Reaper(threading.Thread):
             cases,
             now,
             states=states,
-            result="ERROR",
+            result=Result.ERROR,
             reason=reason,
             detail=detail,
         )
@@ -144,5 +148,5 @@ class Reaper(threading.Thread):
             LOG.warning("%d cases ended as ERROR/%s", len(ended), reason)
         events.announce(
             self._publisher,
-            [CaseChanged(case=case, state=testcases.FINISHED, result="ERROR") for case in ended],
+            [CaseChanged(case=case, state=State.FINISHED, result=Result.ERROR) for case in ended],
         )

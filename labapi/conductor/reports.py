@@ -11,6 +11,7 @@ from oslo_config import cfg
 from oslo_log import log
 from sqlalchemy import Connection
 
+from labapi.case import ACTIVE, Reason, State
 from labapi.conductor import events
 from labapi.db import outputs, testcases
 from labapi.db.session import Database, Record
@@ -22,7 +23,7 @@ LOG = log.getLogger(__name__)
 MAX_DETAIL = 4000  # characters
 
 # Ways in which an agent loses a case, other than by falling silent.
-LOST_REASONS = frozenset({"agent_restarted", "agent_stopped"})
+LOST_REASONS = frozenset({Reason.AGENT_RESTARTED, Reason.AGENT_STOPPED})
 
 Report = CaseResult | CaseStarted | Output
 
@@ -89,7 +90,7 @@ class Reports:
                 work.chunks.append((row.id, report.offset, report.data))
                 end = report.offset + len(report.data)
                 work.sizes[row.id] = max(end, work.sizes.get(row.id, row.output_size))
-            elif row.state in testcases.ACTIVE and row.id not in work.finished:
+            elif row.state in ACTIVE and row.id not in work.finished:
                 if self._may_run_again(report, row):
                     work.lost.append(row.uuid)
                 else:
@@ -105,7 +106,7 @@ class Reports:
         return (
             isinstance(report, CaseResult)
             and report.reason in LOST_REASONS
-            and row.state == testcases.RUNNING
+            and row.state == State.RUNNING
             and row.rerun_on_loss
             and row.attempts < self._max_attempts
         )
@@ -127,8 +128,8 @@ def _take(
         started = _before(ended, report.ran, earliest)
     work.finished[row.id] = {
         "row": row.id,
-        "state": testcases.FINISHED,
-        "result": report.outcome,
+        "state": State.FINISHED,
+        "result": report.result,
         "reason": report.reason,
         "detail": report.detail[:MAX_DETAIL] if report.detail else None,
         "exit_code": report.exit_code,
@@ -139,9 +140,7 @@ def _take(
         "output_size": max(report.output_size, work.sizes.get(row.id, row.output_size)),
     }
     work.chunks.append((row.id, report.output_offset, report.output))
-    work.events.append(
-        CaseChanged(case=report.case, state=testcases.FINISHED, result=report.outcome)
-    )
+    work.events.append(CaseChanged(case=report.case, state=State.FINISHED, result=report.result))
 
 
 def _before(

@@ -28,18 +28,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
+from labapi.case import ACTIVE, Result, State
 from labapi.db.hosts import AGENT, LIVE, PLUGINS
 from labapi.db.models import Host, OutputChunk, Service, TestCase
 from labapi.db.prepared import Prepared
 from labapi.db.session import Record
-
-QUEUED = "queued"
-RUNNING = "running"
-CANCELLING = "cancelling"
-FINISHED = "finished"
-STATES = (QUEUED, RUNNING, CANCELLING, FINISHED)
-RESULTS = ("PASS", "FAIL", "ERROR", "TIMEOUT", "CANCELLED")
-ACTIVE = (RUNNING, CANCELLING)
 
 # Statements are built once: building one takes longer than running it.
 _COLUMNS = select(*TestCase.__table__.columns)
@@ -49,7 +42,7 @@ _HEAD = (
     .where(OutputChunk.testcase_id == TestCase.id, OutputChunk.offset == 0)
     .scalar_subquery()
 )
-_OUTCOME = Prepared(
+_ENDING = Prepared(
     select(
         TestCase.state,
         TestCase.result,
@@ -61,13 +54,13 @@ _OUTCOME = Prepared(
         TestCase.started_at,
         TestCase.finished_at,
         _HEAD.label("head"),
-    ).where(TestCase.uuid == bindparam("uuid"), TestCase.state == FINISHED)
+    ).where(TestCase.uuid == bindparam("uuid"), TestCase.state == State.FINISHED)
 )
 _INSERT = insert(TestCase)
 _OF_KEY = TestCase.idempotency == bindparam("key")
 _BY_KEY = _COLUMNS.where(_OF_KEY)
 _TWIN = select(TestCase.uuid).where(or_(TestCase.uuid == bindparam("uuid"), _OF_KEY))
-_WAITING_HOSTS = select(TestCase.host).where(TestCase.state == QUEUED).distinct()
+_WAITING_HOSTS = select(TestCase.host).where(TestCase.state == State.QUEUED).distinct()
 _LOAD = (
     select(TestCase.host, func.count().label("active"))
     .where(TestCase.state.in_(ACTIVE), TestCase.host.in_(bindparam("hosts", expanding=True)))
@@ -92,7 +85,7 @@ _DEMAND = (
     .outerjoin(Service, LIVE)
     .where(
         Host.host.in_(bindparam("hosts", expanding=True)),
-        exists().where(TestCase.state == QUEUED, TestCase.host == Host.host),
+        exists().where(TestCase.state == State.QUEUED, TestCase.host == Host.host),
     )
 )
 # The host that a case names, and whether it has room for it.
@@ -107,7 +100,7 @@ _HOST = select(
     Service.stopped,
     Service.disabled,
     _ACTIVE_CASES.label("active"),
-    exists().where(TestCase.state == QUEUED, TestCase.host == Host.host).label("waited_for"),
+    exists().where(TestCase.state == State.QUEUED, TestCase.host == Host.host).label("waited_for"),
 ).outerjoin(Service, LIVE)
 _HOST_NAMED = Prepared(_HOST.where(Host.host == bindparam("name")))
 _HOSTS_AT = _HOST.where(Host.address == bindparam("address"))
@@ -125,15 +118,15 @@ _COMMAND = (
 )
 _WAITING = (
     select(*_COMMAND, _ATTEMPT.label("attempt"))
-    .where(TestCase.state == QUEUED, TestCase.host == bindparam("host"))
+    .where(TestCase.state == State.QUEUED, TestCase.host == bindparam("host"))
     .order_by(TestCase.queue_rank, TestCase.id)
     .limit(bindparam("limit"))
 )
 _CLAIM = (
     update(TestCase)
-    .where(TestCase.id.in_(bindparam("ids", expanding=True)), TestCase.state == QUEUED)
+    .where(TestCase.id.in_(bindparam("ids", expanding=True)), TestCase.state == State.QUEUED)
     .values(
-        state=RUNNING,
+        state=State.RUNNING,
         attempt=_ATTEMPT,
         attempts=TestCase.attempts + 1,
         dispatched_at=bindparam("now"),
@@ -144,7 +137,7 @@ _CLAIMED = _COLUMNS.where(
     TestCase.id.in_(bindparam("ids", expanding=True)),
     TestCase.attempt.startswith(bindparam("token"), autoescape=False),
 ).order_by(TestCase.queue_rank, TestCase.id)
-_IS_UNBEGUN = (TestCase.state == RUNNING) & TestCase.started_at.is_(None)
+_IS_UNBEGUN = (TestCase.state == State.RUNNING) & TestCase.started_at.is_(None)
 _OF_UUIDS = TestCase.uuid.in_(bindparam("uuids", expanding=True))
 _UNBEGUN = select(TestCase.uuid).where(
     _IS_UNBEGUN, TestCase.host.in_(bindparam("hosts", expanding=True))
@@ -153,8 +146,10 @@ _REOFFER = update(TestCase).where(_OF_UUIDS, _IS_UNBEGUN).values(dispatched_at=b
 _REOFFERED = _COLUMNS.where(_OF_UUIDS, _IS_UNBEGUN, TestCase.dispatched_at == bindparam("now"))
 _RELEASE = (
     update(TestCase)
-    .where(TestCase.attempt.in_(bindparam("tokens", expanding=True)), TestCase.state == RUNNING)
-    .values(state=QUEUED, attempt=None, dispatched_at=None, detail=bindparam("why"))
+    .where(
+        TestCase.attempt.in_(bindparam("tokens", expanding=True)), TestCase.state == State.RUNNING
+    )
+    .values(state=State.QUEUED, attempt=None, dispatched_at=None, detail=bindparam("why"))
 )
 _GIVEN = (
     select(*_COMMAND, TestCase.attempt, Host.agent)
@@ -198,10 +193,10 @@ _DROP_OUTPUT = delete(OutputChunk).where(
 )
 _EXPIRED = (
     select(TestCase.uuid)
-    .where(TestCase.state == QUEUED, TestCase.created_at < bindparam("before"))
+    .where(TestCase.state == State.QUEUED, TestCase.created_at < bindparam("before"))
     .limit(1000)
 )
-_ACTIVE = (
+_IN_HAND = (
     select(
         TestCase.uuid,
         TestCase.host,
@@ -246,12 +241,12 @@ def get(connection: Connection, case: str) -> Record | None:
     return _BY_UUID.one_or_none(connection, {"uuid": case})
 
 
-def outcome(connection: Connection, case: str) -> Record | None:
+def ending(connection: Connection, case: str) -> Record | None:
     """Return how a case ended, None if it has not.
 
     :returns: the columns that its end has set, and ``head``, the first piece of its output
     """
-    return _OUTCOME.one_or_none(connection, {"uuid": case})
+    return _ENDING.one_or_none(connection, {"uuid": case})
 
 
 def page(
@@ -394,7 +389,7 @@ def expired(connection: Connection, before: datetime.datetime) -> list[str]:
 
 def active(connection: Connection, before: datetime.datetime) -> Sequence[Record]:
     """Return the unfinished cases dispatched before this time, with their host's last heartbeat."""
-    return connection.execute(_ACTIVE, {"before": before}).all()
+    return connection.execute(_IN_HAND, {"before": before}).all()
 
 
 def active_on(connection: Connection, host: str) -> list[str]:
@@ -422,7 +417,7 @@ def finish(
         [
             {
                 "row": row.id,
-                "state": FINISHED,
+                "state": State.FINISHED,
                 "result": result,
                 "reason": reason,
                 "detail": detail,
@@ -445,14 +440,14 @@ def rerun(connection: Connection, cases: Iterable[str], why: str) -> list[str]:
     rows = [
         row
         for row in lock(connection, cases).values()
-        if row.rerun_on_loss and row.state == RUNNING
+        if row.rerun_on_loss and row.state == State.RUNNING
     ]
     change(
         connection,
         [
             {
                 "row": row.id,
-                "state": QUEUED,
+                "state": State.QUEUED,
                 "attempt": None,
                 "dispatched_at": None,
                 "started_at": None,
@@ -474,16 +469,16 @@ def request_cancel(connection: Connection, case: str, now: datetime.datetime) ->
     row = lock(connection, [case]).get(case)
     if row is None:
         return None
-    if row.state == QUEUED:
+    if row.state == State.QUEUED:
         finish(
             connection,
             [case],
             now,
-            states=(QUEUED,),
-            result="CANCELLED",
+            states=(State.QUEUED,),
+            result=Result.CANCELLED,
             reason=None,
             detail="cancelled before it was dispatched",
         )
-    elif row.state == RUNNING:
-        change(connection, [{"row": row.id, "state": CANCELLING}])
+    elif row.state == State.RUNNING:
+        change(connection, [{"row": row.id, "state": State.CANCELLING}])
     return str(row.state)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import webob
 
+from labapi.case import State
 from labapi.db import outputs, testcases
 from tests.lab import HOST, Gate, Lab, until
 
@@ -62,7 +63,7 @@ def test_it_streams_until_the_case_ends(lab: Lab, gate: Gate) -> None:
     case = post(lab, f"echo 1; {gate.wait}; echo 2; echo 3")
     stream = iter(follow(lab, case))
     assert next(stream) == b"1\n"
-    assert lab.database.read(testcases.get, case).state == testcases.RUNNING
+    assert lab.database.read(testcases.get, case).state == State.RUNNING
     gate.open()
     assert b"".join(stream) == b"2\n3\n"
 

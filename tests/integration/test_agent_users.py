@@ -16,6 +16,7 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 
 from labapi import config as labapi_config
+from labapi.case import State
 from labapi.db import services, testcases
 from labapi.db.session import Database
 from tests.lab import MariaDB, RabbitMQ, rabbitmqctl, until
@@ -232,6 +233,6 @@ def _case() -> dict[str, object]:
         "host": HOST,
         "parameters": {"command": "true"},
         "timeout": 60.0,
-        "state": testcases.QUEUED,
+        "state": State.QUEUED,
         "created_at": datetime.datetime.now(datetime.UTC),
     }

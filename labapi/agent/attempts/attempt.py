@@ -10,7 +10,7 @@ from typing import Any
 
 from labapi.agent.output import OutputBuffer
 from labapi.agent.plugins.run import Run, Stop
-from labapi.rpc import messages
+from labapi.case import Result
 from labapi.rpc.messages import CaseResult, CaseStarted, Message, Output, RunCase
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}", re.ASCII)  # safe as a file's name
@@ -24,7 +24,7 @@ class Ending:
     :ivar reason: machine-readable, None with PASS and FAIL
     """
 
-    outcome: messages.Outcome
+    result: Result
     reason: str | None = None
     detail: str | None = None
     exit_code: int | None = None
@@ -91,7 +91,7 @@ class Attempt:
             case=command.case,
             attempt=command.attempt,
             host=command.host,
-            outcome=ending.outcome,
+            result=ending.result,
             reason=ending.reason,
             detail=ending.detail,
             exit_code=ending.exit_code,

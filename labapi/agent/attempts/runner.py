@@ -20,6 +20,7 @@ from labapi.agent.errors import CannotStart, CaseError, TestFailed
 from labapi.agent.plugins.base import Outcome
 from labapi.agent.plugins.run import Run, Stopped, Surroundings
 from labapi.agent.processes.tree import Ended
+from labapi.case import Reason, Result
 from labapi.exceptions import InvalidInput
 
 LOG = log.getLogger(__name__)
@@ -87,56 +88,66 @@ class Runner:
             run.check()
             ending = _ending(call(run, attempt.command.parameters))
         except Stopped:
-            ending = Ending("ERROR", "exception", "the method raised Stopped without being stopped")
+            ending = Ending(
+                Result.ERROR, Reason.EXCEPTION, "the method raised Stopped without being stopped"
+            )
         except Exception as error:  # noqa: BLE001 (becomes the case's result)
             ending = _error(error, attempt)
         except BaseException as error:  # noqa: BLE001 (sys.exit() ends the case, not the agent)
-            ending = Ending("ERROR", "exception", plain(f"{type(error).__name__}: {error}"))
+            ending = Ending(
+                Result.ERROR, Reason.EXCEPTION, plain(f"{type(error).__name__}: {error}")
+            )
         # Whoever asked for an end gets it, whatever the method says; so does the timeout.
         if run.remaining == 0:
-            attempt.stop.set("timeout")
+            attempt.stop.set(Reason.TIMEOUT)
         return stopped(attempt) or ending
 
 
 def _ending(value: Any) -> Ending:
     """Return what a method's return value means."""
-    outcome = value if isinstance(value, Outcome) else Outcome("PASS", data=value)
-    if outcome.result not in ("PASS", "FAIL"):
-        return Ending("ERROR", "bad_data", "the method returned neither PASS nor FAIL")
+    outcome = value if isinstance(value, Outcome) else Outcome(Result.PASS, data=value)
+    if outcome.result not in (Result.PASS, Result.FAIL):
+        return Ending(Result.ERROR, Reason.BAD_DATA, "the method returned neither PASS nor FAIL")
     try:
         data = msgspec.json.encode(outcome.data)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        return Ending("ERROR", "bad_data", plain(f"what the method returned is not JSON: {error}"))
+        return Ending(
+            Result.ERROR, Reason.BAD_DATA, plain(f"what the method returned is not JSON: {error}")
+        )
     if len(data) > MAX_DATA:
         return Ending(
-            "ERROR", "bad_data", f"what the method returned is larger than {MAX_DATA} bytes of JSON"
+            Result.ERROR,
+            Reason.BAD_DATA,
+            f"what the method returned is larger than {MAX_DATA} bytes of JSON",
         )
     code = outcome.exit_code
     if code is not None and not (isinstance(code, int) and -(2**31) <= code < 2**31):
         return Ending(
-            "ERROR", "bad_data", "the method returned an exit code that is not a 32-bit number"
+            Result.ERROR,
+            Reason.BAD_DATA,
+            "the method returned an exit code that is not a 32-bit number",
         )
     detail = plain(str(outcome.detail)) if outcome.detail is not None else None
-    return Ending(outcome.result, None, detail, code, outcome.data)
+    return Ending(Result(outcome.result), None, detail, code, outcome.data)
 
 
 def _error(error: Exception, attempt: Attempt) -> Ending:
     """Return what an exception on the way means."""
     text = plain(str(error))
     if isinstance(error, TestFailed):
-        return Ending("FAIL", detail=text)
+        return Ending(Result.FAIL, detail=text)
     if isinstance(error, InvalidInput):
-        return Ending("ERROR", "rejected", text)
+        return Ending(Result.ERROR, Reason.REJECTED, text)
     number = getattr(error.__cause__ if isinstance(error, CannotStart) else error, "errno", None)
     if number in FULL or (isinstance(error, sqlite3.OperationalError) and "full" in text):
-        return Ending("ERROR", "no_space", f"no space is left on the host: {text}")
+        return Ending(Result.ERROR, Reason.NO_SPACE, f"no space is left on the host: {text}")
     if isinstance(error, OSError) and number in EXHAUSTED:
-        return Ending("ERROR", "cannot_start", text)
+        return Ending(Result.ERROR, Reason.CANNOT_START, text)
     if isinstance(error, CaseError):
-        return Ending("ERROR", error.reason, text)
+        return Ending(Result.ERROR, error.reason, text)
     command = attempt.command
     LOG.error("case %s (%s) failed", command.case, command.request_id, exc_info=error)
-    return Ending("ERROR", "exception", plain(f"{type(error).__name__}: {error}"))
+    return Ending(Result.ERROR, Reason.EXCEPTION, plain(f"{type(error).__name__}: {error}"))
 
 
 def stopped(attempt: Attempt) -> Ending | None:
@@ -144,11 +155,13 @@ def stopped(attempt: Attempt) -> Ending | None:
     reason = attempt.stop.reason
     if reason is None:
         return None
-    if reason == "timeout":
-        return Ending("TIMEOUT", "timeout", f"it ran longer than {attempt.command.timeout:g} s")
-    if reason == "cancelled":
-        return Ending("CANCELLED", "cancelled", "it was cancelled")
-    return Ending("ERROR", reason, "the agent stopped while it ran")
+    if reason == Reason.TIMEOUT:
+        return Ending(
+            Result.TIMEOUT, Reason.TIMEOUT, f"it ran longer than {attempt.command.timeout:g} s"
+        )
+    if reason == Reason.CANCELLED:
+        return Ending(Result.CANCELLED, Reason.CANCELLED, "it was cancelled")
+    return Ending(Result.ERROR, reason, "the agent stopped while it ran")
 
 
 def with_remains(ending: Ending, ended: Ended | None, left: Ended | None) -> Ending:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
+from labapi.case import Result
 from labapi.exceptions import ConfigError
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
@@ -26,7 +27,7 @@ class Outcome:
     :ivar captured: the beginning of the process's output, if ``execute`` was asked for it
     """
 
-    result: Literal["PASS", "FAIL"]
+    result: Result | Literal["PASS", "FAIL"]
     exit_code: int | None = None
     detail: str | None = None
     data: Any = None

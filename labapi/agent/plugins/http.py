@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from labapi.agent.errors import TestFailed
 from labapi.agent.plugins import Outcome, Plugin, Run, method
+from labapi.case import Result
 from labapi.exceptions import InvalidInput
 
 if TYPE_CHECKING:
@@ -129,8 +130,8 @@ def _compare(
     if contains is not None and contains.encode() not in body:
         problems.append("the body does not contain the text")
     if problems:
-        return Outcome("FAIL", detail="; ".join(problems), data=data)
-    return Outcome("PASS", data=data)
+        return Outcome(Result.FAIL, detail="; ".join(problems), data=data)
+    return Outcome(Result.PASS, data=data)
 
 
 def _pieces(run: Run, answer: requests.Response) -> Iterator[bytes]:

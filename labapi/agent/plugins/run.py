@@ -19,6 +19,7 @@ from labapi.agent.processes.cgroup import Groups
 from labapi.agent.processes.limits import Limits
 from labapi.agent.processes.process import Child, Command
 from labapi.agent.processes.tree import Ended, Tree
+from labapi.case import Reason, Result
 
 # Seconds that a process runs before it is moved into a control group. Moving takes as long, and
 # many cases are over by then; what those leave behind is found by session and environment.
@@ -143,7 +144,7 @@ class Run:
         :raises Stopped: it is cancelled or out of time; let this pass
         """
         if self._stop.reason is None and time.monotonic() >= self.deadline:
-            self._stop.set("timeout")
+            self._stop.set(Reason.TIMEOUT)
         if self._stop.reason is not None:
             raise Stopped(self._stop.reason)
 
@@ -237,7 +238,7 @@ class Run:
     def _end(self, child: Child) -> None:
         """End everything, reading the output of the child meanwhile."""
         if self._stop.reason is None:
-            self._stop.set("timeout")
+            self._stop.set(Reason.TIMEOUT)
 
         def wait(seconds: float) -> None:
             if child.pump(time.monotonic() + seconds):
@@ -258,13 +259,13 @@ def _words(argv: Sequence[str]) -> list[str]:
 
 def _outcome(status: int | None, captured: bytes) -> Outcome:
     if status is None:
-        return Outcome("FAIL", detail="the process could not be ended", captured=captured)
+        return Outcome(Result.FAIL, detail="the process could not be ended", captured=captured)
     if status == 0:
-        return Outcome("PASS", exit_code=0, captured=captured)
+        return Outcome(Result.PASS, exit_code=0, captured=captured)
     if status < 0:
         try:
             name = signal.Signals(-status).name
         except ValueError:
             name = f"signal {-status}"
-        return Outcome("FAIL", status, f"the process was ended by {name}", captured=captured)
-    return Outcome("FAIL", status, captured=captured)
+        return Outcome(Result.FAIL, status, f"the process was ended by {name}", captured=captured)
+    return Outcome(Result.FAIL, status, captured=captured)

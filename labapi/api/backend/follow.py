@@ -18,7 +18,8 @@ from oslo_config import cfg
 
 from labapi.api import lookup
 from labapi.api.backend.waiters import Waiters
-from labapi.db import outputs, testcases
+from labapi.case import State
+from labapi.db import outputs
 from labapi.db.session import Database, Record
 
 BATCH = 16  # pieces read at a time
@@ -48,7 +49,7 @@ def kept(database: Database, case: Record, offset: int) -> Iterator[Piece]:
     """Yield what is kept of a case's output from ``offset`` on, in its order."""
     # How much was written is known of a case whose end an agent has reported; those that ended
     # otherwise have a reason. Where it is nothing, nothing is looked for.
-    reported = case.state == testcases.FINISHED and case.reason is None
+    reported = case.state == State.FINISHED and case.reason is None
     more = not reported or case.output_size > offset
     while more:
         rows = database.read(outputs.read, case.id, offset, BATCH)
@@ -109,7 +110,7 @@ class Follower:
     def _pieces(self) -> Iterator[Piece | None]:
         """Yield pieces as they come, and None whenever there was nothing to yield for a while."""
         while True:
-            finished = self._case.state == testcases.FINISHED
+            finished = self._case.state == State.FINISHED
             for piece in kept(self._database, self._case, self._offset):
                 if piece.missing and not finished and self._may_come():
                     break

@@ -19,6 +19,7 @@ from labapi.api.controllers import Controller, outputs
 from labapi.api.request import Request, json_response
 from labapi.api.schemas import testcases as bodies
 from labapi.api.views import testcases as views
+from labapi.case import Result, State
 from labapi.context import RequestContext
 from labapi.db import testcases
 from labapi.db.session import Database, Record
@@ -90,16 +91,16 @@ class TestCases(Controller):
                 case_id = self._database.insert(testcases.create, case)
                 if case_id == case["uuid"]:
                     self._tell(case)
-                    outcome = self._outcome(case_id, ended, wait)
-                    return _accepted(request, self._made(case, outcome), finished=bool(outcome))
+                    ending = self._ending(case_id, ended, wait)
+                    return _accepted(request, self._made(case, ending), finished=bool(ending))
             known = lookup.testcase(self._database, case_id)  # with the same key, and faster
         idempotency.check_same(known.body_digest, digest)
         with self._waiters.listening(known.uuid) as ended:
-            if known.state == testcases.FINISHED:
+            if known.state == State.FINISHED:
                 ended.set()
-            outcome = self._outcome(known.uuid, ended, wait)
+            ending = self._ending(known.uuid, ended, wait)
         shown = self._whole(lookup.testcase(self._database, known.uuid))
-        return _accepted(request, shown, finished=bool(outcome))
+        return _accepted(request, shown, finished=bool(ending))
 
     def index(self, request: Request) -> webob.Response:
         """List cases, newest first."""
@@ -135,28 +136,28 @@ class TestCases(Controller):
         self._policy.check(request.context, "testcases:cancel", case.project_id)
         now = datetime.datetime.now(datetime.UTC)
         state = self._database.write(testcases.request_cancel, case.uuid, now)
-        if state == testcases.FINISHED:
+        if state == State.FINISHED:
             raise Conflict(f"case {case.uuid} is finished already")
-        if state != testcases.QUEUED:
+        if state != State.QUEUED:
             self._hints.cancel_wanted(case.uuid)
         return json_response(self._whole(lookup.testcase(self._database, testcase_id)), 202)
 
-    def _outcome(self, case_id: str, ended: threading.Event, wait: float) -> Record | None:
+    def _ending(self, case_id: str, ended: threading.Event, wait: float) -> Record | None:
         """Return how a case ended, None if it does not within ``wait`` seconds."""
         if not wait:
             return None
         return self._waiters.wait_for(
-            ended, wait, lambda: self._database.read(testcases.outcome, case_id)
+            ended, wait, lambda: self._database.read(testcases.ending, case_id)
         )
 
-    def _made(self, case: dict[str, Any], outcome: Record | None) -> dict[str, Any]:
+    def _made(self, case: dict[str, Any], ending: Record | None) -> dict[str, Any]:
         """Show a case that this request has made, and what has become of it."""
-        if outcome is None:
+        if ending is None:
             return views.whole(case, b"", truncated=False)
-        head = outcome.head or b""
-        if len(head) != outcome.output_size or len(head) > self._conf.api.inline_output:
+        head = ending.head or b""
+        if len(head) != ending.output_size or len(head) > self._conf.api.inline_output:
             return self._whole(lookup.testcase(self._database, case["uuid"]))
-        return views.whole({**case, **outcome._asdict()}, head, truncated=False)
+        return views.whole({**case, **ending._asdict()}, head, truncated=False)
 
     def _row(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
         schemas.check(bodies.CREATE, body)
@@ -184,7 +185,7 @@ class TestCases(Controller):
             "rerun_on_loss": body.get("rerun_on_loss", False),
             "created_at": now,
             "output_size": 0,
-            **(_given(now) if self._has_room(host, now) else {"state": testcases.QUEUED}),
+            **(_given(now) if self._has_room(host, now) else {"state": State.QUEUED}),
         }
 
     def _has_room(self, host: Record, now: datetime.datetime) -> bool:
@@ -201,7 +202,7 @@ class TestCases(Controller):
         )
 
     def _tell(self, case: dict[str, Any]) -> None:
-        if case["state"] == testcases.QUEUED:
+        if case["state"] == State.QUEUED:
             self._hints.case_waits(case["host"])
         else:
             self._hints.case_given(case["uuid"])
@@ -246,7 +247,7 @@ def _given(now: datetime.datetime) -> dict[str, Any]:
     It saves a conductor the transaction in which it would claim the case.
     """
     return {
-        "state": testcases.RUNNING,
+        "state": State.RUNNING,
         "attempt": uuid.uuid4().hex,
         "attempts": 1,
         "dispatched_at": now,
@@ -254,8 +255,8 @@ def _given(now: datetime.datetime) -> dict[str, Any]:
 
 
 def _filters(query: dict[str, str]) -> dict[str, str]:
-    for name, known in (("state", testcases.STATES), ("result", testcases.RESULTS)):
-        if name in query and query[name] not in known:
+    for name, known in (("state", State), ("result", Result)):
+        if name in query and query[name] not in set(known):
             raise InvalidInput(f"{name}: {query[name][:64]!r} is none of {', '.join(known)}")
     return {name: query[name] for name in FILTERS if name in query}
 

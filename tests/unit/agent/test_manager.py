@@ -113,7 +113,7 @@ def test_a_command_passes_with_its_output_in_one_message(
     command = case(command="echo", args="one 'two three'")
     conductor.send(command)
     result = conductor.result(command)
-    assert (result.outcome, result.exit_code, result.output) == ("PASS", 0, b"one two three\n")
+    assert (result.result, result.exit_code, result.output) == ("PASS", 0, b"one two three\n")
     assert result.output_size == len(result.output)
     assert result.ran is not None
     assert 0 <= result.waited < 60
@@ -135,7 +135,7 @@ def test_a_command_fails_by_its_exit_status(
     sent = case(command=command[0], args=command[1:])
     conductor.send(sent)
     result = conductor.result(sent)
-    assert (result.outcome, result.reason) == ("FAIL", None)
+    assert (result.result, result.reason) == ("FAIL", None)
     assert (result.exit_code, result.detail) == (exit_code, detail)
 
 
@@ -161,7 +161,7 @@ def test_parameters_that_cannot_be_used_are_the_labs_error(
     command = case(**parameters)
     conductor.send(command)
     result = conductor.result(command)
-    assert (result.outcome, result.reason, result.exit_code) == ("ERROR", reason, None)
+    assert (result.result, result.reason, result.exit_code) == ("ERROR", reason, None)
     assert detail in (result.detail or "")
 
 
@@ -181,7 +181,7 @@ def test_an_unknown_plugin_or_method_is_rejected(
     command = case(method, plugin=plugin)
     conductor.send(command)
     result = conductor.result(command)
-    assert (result.outcome, result.reason) == ("ERROR", "rejected")
+    assert (result.result, result.reason) == ("ERROR", "rejected")
     assert detail in (result.detail or "")
 
 
@@ -190,7 +190,7 @@ def test_what_a_method_returns_is_the_data(bench: Agent, conductor: Conductor, v
     command = case("give", plugin="bench", value=value)
     conductor.send(command)
     result = conductor.result(command)
-    assert (result.outcome, result.data) == ("PASS", value)
+    assert (result.result, result.data) == ("PASS", value)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_what_a_method_raises_or_returns_becomes_a_result(
     command = case(method, plugin="bench", what=what)
     conductor.send(command)
     result = conductor.result(command)
-    assert (result.outcome, result.reason) == (outcome, reason)
+    assert (result.result, result.reason) == (outcome, reason)
     assert (detail or "") in (result.detail or "")
 
 
@@ -315,7 +315,7 @@ def test_timeout_ends_the_tree_and_keeps_the_output(
     assert attempt.run is not None
     attempt.run.deadline = time.monotonic()  # now that it has come so far
     result = conductor.result(command)
-    assert (result.outcome, result.reason, result.exit_code) == ("TIMEOUT", "timeout", None)
+    assert (result.result, result.reason, result.exit_code) == ("TIMEOUT", "timeout", None)
     assert "3 processes ended" in (result.detail or "")
     assert "nothing is left" in (result.detail or "")
     assert conductor.output(command) == b"begun\n"
@@ -325,7 +325,7 @@ def test_a_timeout_comes_in_its_time(start: Start, conductor: Conductor) -> None
     start()
     command = case(command="sleep", args="600", timeout=0.3)
     conductor.send(command)
-    assert conductor.result(command).outcome == "TIMEOUT"
+    assert conductor.result(command).result == "TIMEOUT"
 
 
 def test_what_passes_and_leaves_something_says_so(start: Start, conductor: Conductor) -> None:
@@ -333,7 +333,7 @@ def test_what_passes_and_leaves_something_says_so(start: Start, conductor: Condu
     command = case(command="sh", args=["-c", "sleep 73 & echo done"])
     conductor.send(command)
     result = conductor.result(command)
-    assert (result.outcome, result.output) == ("PASS", b"done\n")
+    assert (result.result, result.output) == ("PASS", b"done\n")
     assert "left in the background: 1 process ended: sleep" in (result.detail or "")
 
 
@@ -341,7 +341,7 @@ def test_a_timeout_of_zero_runs_nothing(start: Start, conductor: Conductor) -> N
     start()
     command = case(command="echo", args="x", timeout=0.0)
     conductor.send(command)
-    assert (conductor.result(command).outcome, conductor.result(command).output) == ("TIMEOUT", b"")
+    assert (conductor.result(command).result, conductor.result(command).output) == ("TIMEOUT", b"")
 
 
 def cancel(command: RunCase) -> CancelCase:
@@ -355,7 +355,7 @@ def test_cancel_of_a_running_attempt(start: Start, conductor: Conductor, nap: st
     wait_for(lambda: sleeping(nap))
     conductor.send(cancel(command))
     result = conductor.result(command)
-    assert (result.outcome, result.reason) == ("CANCELLED", "cancelled")
+    assert (result.result, result.reason) == ("CANCELLED", "cancelled")
     assert "1 process ended: sleep" in (result.detail or "")
 
 
@@ -368,20 +368,20 @@ def test_cancel_of_a_waiting_attempt_is_at_once(
     conductor.wait(CaseStarted, attempt=first.attempt)
     conductor.send(cancel(second))
     result = conductor.result(second)
-    assert not [m for m in conductor.received if getattr(m, "outcome", "") == "PASS"]
-    assert (result.outcome, result.ran) == ("CANCELLED", None)
+    assert not [m for m in conductor.received if getattr(m, "result", "") == "PASS"]
+    assert (result.result, result.ran) == ("CANCELLED", None)
     gate.open()
-    assert conductor.result(first).outcome == "PASS"
+    assert conductor.result(first).result == "PASS"
 
 
 def test_cancel_of_an_attempt_that_comes_later(start: Start, conductor: Conductor) -> None:
     start()
     command = case(command="echo", args="x")
     conductor.send(cancel(command))
-    assert conductor.result(command).outcome == "CANCELLED"
+    assert conductor.result(command).result == "CANCELLED"
     conductor.send(command)
     results = conductor.wait(CaseResult, 2, attempt=command.attempt)
-    assert {(r.outcome, r.output) for r in results} == {("CANCELLED", b"")}
+    assert {(r.result, r.output) for r in results} == {("CANCELLED", b"")}
 
 
 def test_cancel_of_a_finished_attempt_changes_nothing(start: Start, conductor: Conductor) -> None:
@@ -415,7 +415,7 @@ def test_a_forged_attempt_id_does_nothing(start: Start, conductor: Conductor, at
     start()
     forged, good = case(command="true", attempt=attempt), case(command="true")
     conductor.send(forged, good)
-    assert conductor.result(good).outcome == "PASS"
+    assert conductor.result(good).result == "PASS"
     assert not [m for m in conductor.received if getattr(m, "attempt", None) == attempt]
 
 
@@ -438,7 +438,7 @@ def test_no_more_than_the_slots_run_and_the_rest_waits_in_order(
     commands = [case(command="sh", args=["-c", script, str(n)]) for n in range(6)]
     conductor.send(*commands)
     for command in commands:
-        assert conductor.result(command).outcome == "PASS"
+        assert conductor.result(command).result == "PASS"
     running, begun = 0, []
     for line in log.read_text().splitlines():
         word, number = line.split()
@@ -461,7 +461,7 @@ def test_beyond_the_room_cases_wait_at_the_broker(
         time.sleep(0.02)
     gate.open()
     for command in commands:
-        assert conductor.result(command).outcome == "PASS"
+        assert conductor.result(command).result == "PASS"
     assert len([m for m in conductor.received if isinstance(m, CaseResult)]) == 5
 
 
@@ -478,10 +478,10 @@ def test_a_command_that_was_not_resent_for_too_long_does_not_start(
     wait_for(lambda: attempt.heard > time.monotonic() - 600)
     gate.open()
     conductor.result(first)
-    assert conductor.result(renewed).outcome == "PASS"
+    assert conductor.result(renewed).result == "PASS"
     assert not [m for m in conductor.received if getattr(m, "attempt", None) == old.attempt]
     conductor.send(old)  # resent, it runs
-    assert conductor.result(old).outcome == "PASS"
+    assert conductor.result(old).result == "PASS"
     assert agent.alive
 
 
@@ -528,7 +528,7 @@ def test_output_beyond_the_limit_is_counted(start: Start, conductor: Conductor) 
     command = case(command="head", args="-c 5000000 /dev/zero")
     conductor.send(command)
     result = conductor.result(command)
-    assert (result.outcome, result.output_size) == ("PASS", 5_000_000)
+    assert (result.result, result.output_size) == ("PASS", 5_000_000)
     assert conductor.output(command) == bytes(1000)
 
 
@@ -544,13 +544,13 @@ def test_a_method_that_does_not_come_back_is_abandoned(
     conductor.send(cancel(unwanted))
     for command, outcome in ((late, "TIMEOUT"), (unwanted, "CANCELLED")):
         result = conductor.result(command)
-        assert result.outcome == outcome
+        assert result.result == outcome
         assert "its thread was abandoned" in (result.detail or "")
     assert "sleep" in (result.detail or "")
     wait_for(lambda: bench._slots.counts().abandoned == 2)
     after = case(command="echo", args="still here")
     conductor.send(after)
-    assert conductor.result(after).outcome == "PASS"
+    assert conductor.result(after).result == "PASS"
     (tmp_path / "until").touch()
     wait_for(lambda: bench._slots.counts() == (0, 0, 0))
     assert len([m for m in conductor.received if isinstance(m, CaseResult)]) == 3
@@ -561,7 +561,7 @@ def test_cancel_of_a_method_that_asks(bench: Agent, conductor: Conductor, tmp_pa
     conductor.send(command)
     conductor.wait(Output, attempt=command.attempt)
     conductor.send(cancel(command))
-    assert conductor.result(command).outcome == "CANCELLED"
+    assert conductor.result(command).result == "CANCELLED"
     assert conductor.output(command) == b"x"
 
 
@@ -576,14 +576,14 @@ def test_stop_ends_what_runs_and_forgets_what_waits(
     wait_for(lambda: len(sleeping(nap)) == 2 and agent._slots.waits(waiting.attempt))
     agent.stop()
     result = conductor.result(running)
-    assert (result.outcome, result.reason) == ("ERROR", "agent_stopped")
+    assert (result.result, result.reason) == ("ERROR", "agent_stopped")
     assert "3 processes ended" in (result.detail or "")
     conductor.wait(Goodbye)
     assert not [m for m in conductor.received if getattr(m, "attempt", "") == waiting.attempt]
     start()
     again = RunCase(**{**json.loads(json.dumps(_fields(waiting))), "parameters": {"command": "id"}})
     conductor.send(again)  # resent, under the same attempt
-    assert conductor.result(waiting).outcome == "PASS"
+    assert conductor.result(waiting).result == "PASS"
 
 
 def _fields(command: RunCase) -> dict[str, Any]:
@@ -602,7 +602,7 @@ def test_a_full_disk_is_an_error_and_not_the_end(start: Start, conductor: Conduc
     db.execute("PRAGMA max_page_count=100000")
     after = case(command="true")
     conductor.send(after)
-    assert conductor.result(after).outcome == "PASS"
+    assert conductor.result(after).result == "PASS"
 
 
 def test_an_exhausted_machine_is_an_error_and_not_the_end(
@@ -628,7 +628,7 @@ def test_an_exhausted_machine_is_an_error_and_not_the_end(
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         for fd in taken:
             os.close(fd)
-    assert (result.outcome, result.reason) == ("ERROR", "cannot_start")
+    assert (result.result, result.reason) == ("ERROR", "cannot_start")
     after = case(command="true")
     conductor.send(after)
-    assert conductor.result(after).outcome == "PASS"
+    assert conductor.result(after).result == "PASS"

@@ -90,10 +90,10 @@ def test_what_ran_when_the_agent_was_killed_is_ended_and_reported(
     start(kill_grace=0.3)
     assert not sleeping(nap)
     result = conductor.result(running)
-    assert (result.outcome, result.reason) == ("ERROR", "agent_restarted")
+    assert (result.result, result.reason) == ("ERROR", "agent_restarted")
     assert "nothing is left" in (result.detail or "")
     conductor.send(running, waiting)  # offered again: one is known, the other had not begun
-    assert conductor.result(waiting).outcome == "PASS"
+    assert conductor.result(waiting).result == "PASS"
     assert len(conductor.wait(CaseResult, attempt=running.attempt)) == 1
 
 
@@ -132,7 +132,7 @@ def test_results_that_the_broker_has_not_seen_are_sent(
     agent = start()
     for number, command in enumerate(commands):
         result = conductor.result(command)
-        assert (result.outcome, result.exit_code) == ("PASS", 0)
+        assert (result.result, result.exit_code) == ("PASS", 0)
         assert 0.3 <= result.age < 600
         assert conductor.output(command) == b"%0100000d" % number
     wait_for(lambda: not agent._journal.unreported())
@@ -184,7 +184,7 @@ def test_an_attempt_runs_once_whenever_the_agent_is_killed(
     results = {c.attempt: conductor.result(c) for c in commands}
     ran = log.read_text().split()
     assert len(ran) == len(set(ran))
-    passed = {attempt for attempt, result in results.items() if result.outcome == "PASS"}
-    others = {result.reason for result in results.values() if result.outcome != "PASS"}
+    passed = {attempt for attempt, result in results.items() if result.result == "PASS"}
+    others = {result.reason for result in results.values() if result.result != "PASS"}
     assert passed <= set(ran)
     assert others <= {"agent_restarted"}

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from labapi import config
+from labapi.case import State
 from labapi.conductor.dispatch import Dispatcher
 from labapi.conductor.reaper import Reaper
 from labapi.conductor.reports import Reports
@@ -81,7 +82,7 @@ class Parts:
             "host": self.host,
             "parameters": {},
             "timeout": 10.0,
-            "state": testcases.QUEUED,
+            "state": State.QUEUED,
             "created_at": datetime.datetime.now(datetime.UTC),
             "output_size": 0,
             "idempotency": None,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime
 
+from labapi.case import State
 from labapi.conductor.reaper import BINARY
 from labapi.db import services, testcases
 from labapi.rpc.messages import CancelCase, RunCase, Wake
@@ -16,7 +17,7 @@ def test_a_waiting_case_becomes_a_command(parts: Parts) -> None:
     row = parts.get(case)
     assert (command.case, command.attempt, command.host) == (case, row.attempt, parts.host)
     assert (command.parameters, command.timeout) == ({"command": "ls"}, 7.0)
-    assert row.state == testcases.RUNNING
+    assert row.state == State.RUNNING
 
 
 def test_a_hint_that_comes_twice_changes_nothing(parts: Parts) -> None:
@@ -48,7 +49,7 @@ def test_a_host_that_is_down_gets_nothing(parts: Parts) -> None:
     parts.beat(parts.host, long_ago)
     parts.dispatcher.dispatch([parts.host])
     assert parts.outbox.take(RunCase) == []
-    assert parts.get(case).state == testcases.QUEUED
+    assert parts.get(case).state == State.QUEUED
 
 
 def test_a_host_that_said_goodbye_gets_nothing(parts: Parts) -> None:
@@ -87,7 +88,7 @@ def test_a_host_without_a_queue_lets_its_case_wait(parts: Parts) -> None:
     parts.outbox.unroutable = {agent_key(parts.host)}
     parts.dispatcher.dispatch([parts.host])
     row = parts.get(case)
-    assert (row.state, row.attempt) == (testcases.QUEUED, None)
+    assert (row.state, row.attempt) == (State.QUEUED, None)
     assert "queue does not exist" in row.detail
 
 
@@ -116,7 +117,7 @@ def test_conductors_are_services_too(parts: Parts) -> None:
 
 
 def test_a_case_that_the_api_gave_to_its_host_is_sent(parts: Parts) -> None:
-    case = parts.add(state=testcases.RUNNING, attempt="a-1", attempts=1, parameters={"x": 1})
+    case = parts.add(state=State.RUNNING, attempt="a-1", attempts=1, parameters={"x": 1})
     parts.dispatcher.handle([Wake(given=[case])])
     (command,) = parts.outbox.take(RunCase)
     assert (command.case, command.attempt, command.agent) == (case, "a-1", "a")
@@ -126,17 +127,17 @@ def test_a_case_that_the_api_gave_to_its_host_is_sent(parts: Parts) -> None:
 def test_what_a_hint_says_is_looked_up(parts: Parts) -> None:
     """Who can write to the conductors' queue cannot have them sign what nobody asked the API."""
     waits = parts.add()
-    begun = parts.add(state=testcases.RUNNING, attempt="a-2", started_at=after(0))
-    ending = parts.add(state=testcases.CANCELLING, attempt="a-3")
-    over = parts.add(state=testcases.FINISHED, attempt="a-4")
+    begun = parts.add(state=State.RUNNING, attempt="a-2", started_at=after(0))
+    ending = parts.add(state=State.CANCELLING, attempt="a-3")
+    over = parts.add(state=State.FINISHED, attempt="a-4")
     parts.dispatcher.handle([Wake(given=[waits, begun, ending, over, "no-such-case"])])
     assert parts.outbox.take(RunCase) == []
-    assert parts.get(waits).state == testcases.QUEUED
+    assert parts.get(waits).state == State.QUEUED
 
 
 def test_a_given_case_whose_host_has_no_queue_waits(parts: Parts) -> None:
-    case = parts.add(state=testcases.RUNNING, attempt="a-5", attempts=1)
+    case = parts.add(state=State.RUNNING, attempt="a-5", attempts=1)
     parts.outbox.unroutable.add(agent_key(parts.host))
     parts.dispatcher.handle([Wake(given=[case])])
     row = parts.get(case)
-    assert (row.state, row.attempt) == (testcases.QUEUED, None)
+    assert (row.state, row.attempt) == (State.QUEUED, None)

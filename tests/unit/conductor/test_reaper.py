@@ -6,6 +6,7 @@ import datetime
 
 import pytest
 
+from labapi.case import State
 from labapi.db import hosts, testcases
 from labapi.rpc.messages import CancelCase, CaseChanged, RunCase
 from tests.unit.conductor.conftest import Parts
@@ -30,10 +31,10 @@ def test_a_silent_host_loses_its_running_cases(parts: Parts, running: str) -> No
     moment = now()
     parts.beat(parts.host, moment)
     parts.reaper.sweep(moment + 59 * SECOND)
-    assert parts.get(running).state == testcases.RUNNING
+    assert parts.get(running).state == State.RUNNING
     parts.reaper.sweep(moment + 62 * SECOND)
     row = parts.get(running)
-    assert (row.state, row.result, row.reason) == (testcases.FINISHED, "ERROR", "agent_lost")
+    assert (row.state, row.result, row.reason) == (State.FINISHED, "ERROR", "agent_lost")
     assert running in [event.case for event in parts.outbox.take(CaseChanged)]
 
 
@@ -43,7 +44,7 @@ def test_a_lost_case_that_may_runs_again_on_its_host(parts: Parts) -> None:
     (first,) = parts.outbox.take(RunCase)
     parts.reaper.sweep(now(62))
     row = parts.get(case)
-    assert (row.state, row.attempt) == (testcases.QUEUED, None)
+    assert (row.state, row.attempt) == (State.QUEUED, None)
     parts.beat(parts.host, now())
     parts.dispatcher.dispatch([parts.host])
     (second,) = parts.outbox.take(RunCase)
@@ -64,7 +65,7 @@ def test_a_case_that_waits_too_long(parts: Parts) -> None:
     parts.beat(parts.host, now(-999))
     case = parts.add(created_at=moment)
     parts.reaper.sweep(moment + 3599 * SECOND)
-    assert parts.get(case).state == testcases.QUEUED
+    assert parts.get(case).state == State.QUEUED
     parts.reaper.sweep(moment + 3602 * SECOND)
     row = parts.get(case)
     assert (row.result, row.reason) == ("ERROR", "expired")
@@ -80,7 +81,7 @@ def test_a_cancel_is_repeated_until_it_is_answered(parts: Parts, running: str) -
 def test_a_cancelled_case_of_a_lost_host_ends(parts: Parts, running: str) -> None:
     parts.database.write(testcases.request_cancel, running, now())
     parts.reaper.sweep(now(62))
-    assert parts.get(running).state == testcases.FINISHED
+    assert parts.get(running).state == State.FINISHED
 
 
 def test_what_waited_for_nobody_is_found_by_the_sweep(parts: Parts) -> None:
@@ -90,7 +91,7 @@ def test_what_waited_for_nobody_is_found_by_the_sweep(parts: Parts) -> None:
 
 
 def test_finished_cases_stay_as_they_are(parts: Parts, running: str) -> None:
-    parts.set(running, state=testcases.FINISHED, result="PASS")
+    parts.set(running, state=State.FINISHED, result="PASS")
     parts.reaper.sweep(now(9999))
     assert parts.get(running).result == "PASS"
 

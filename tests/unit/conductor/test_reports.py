@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from labapi.db import outputs, testcases
+from labapi.case import State
+from labapi.db import outputs
 from labapi.rpc.messages import CaseChanged, CaseResult, CaseStarted, Output, RunCase
 from tests.unit.conductor.conftest import Parts
 
@@ -30,7 +31,7 @@ def result(command: RunCase, **values: Any) -> CaseResult:
         "case": command.case,
         "attempt": command.attempt,
         "host": command.host,
-        "outcome": "PASS",
+        "result": "PASS",
         "exit_code": 0,
         "ran": 0.0,
         "output": b"hello\n",
@@ -42,7 +43,7 @@ def result(command: RunCase, **values: Any) -> CaseResult:
 def test_a_result_finishes_its_case(parts: Parts, command: RunCase) -> None:
     parts.reports.handle([result(command, data={"x": 1}, detail="fine")])
     row = parts.get(command.case)
-    assert (row.state, row.result, row.exit_code) == (testcases.FINISHED, "PASS", 0)
+    assert (row.state, row.result, row.exit_code) == (State.FINISHED, "PASS", 0)
     assert (row.data, row.detail, row.output_size) == ({"x": 1}, "fine", 6)
     assert row.dispatched_at <= row.started_at <= row.finished_at
     assert [r.data for r in parts.database.read(outputs.read, row.id, 0, 9)] == [b"hello\n"]
@@ -51,8 +52,8 @@ def test_a_result_finishes_its_case(parts: Parts, command: RunCase) -> None:
 
 
 def test_the_first_result_counts(parts: Parts, command: RunCase) -> None:
-    parts.reports.handle([result(command), result(command, outcome="FAIL")])
-    parts.reports.handle([result(command, outcome="ERROR")])
+    parts.reports.handle([result(command), result(command, result="FAIL")])
+    parts.reports.handle([result(command, result="ERROR")])
     assert parts.get(command.case).result == "PASS"
 
 
@@ -86,7 +87,7 @@ def test_output_and_start_come_before_the_result(parts: Parts, command: RunCase)
     names = {"case": command.case, "attempt": command.attempt, "host": command.host}
     parts.reports.handle([CaseStarted(**names), Output(**names, offset=0, data=b"one")])
     row = parts.get(command.case)
-    assert (row.state, row.started_at is not None) == (testcases.RUNNING, True)
+    assert (row.state, row.started_at is not None) == (State.RUNNING, True)
     parts.reports.handle([result(command, output_offset=3, output=b"two", output_size=6)])
     pieces = [r.data for r in parts.database.read(outputs.read, row.id, 0, 9)]
     assert pieces == [b"one", b"two"]
@@ -114,21 +115,21 @@ def test_a_case_that_may_runs_again_when_its_agent_was_restarted(parts: Parts) -
     for _ in range(3):
         command = dispatched(parts)
         attempts.append(command.attempt)
-        parts.reports.handle([result(command, outcome="ERROR", reason="agent_restarted")])
+        parts.reports.handle([result(command, result="ERROR", reason="agent_restarted")])
     assert len(set(attempts)) == 3
     row = parts.get(case)
-    assert (row.state, row.reason) == (testcases.FINISHED, "agent_restarted"), "not for ever"
+    assert (row.state, row.reason) == (State.FINISHED, "agent_restarted"), "not for ever"
 
 
 def test_no_other_case_runs_again(parts: Parts, command: RunCase) -> None:
-    parts.reports.handle([result(command, outcome="ERROR", reason="agent_restarted")])
+    parts.reports.handle([result(command, result="ERROR", reason="agent_restarted")])
     assert parts.get(command.case).result == "ERROR"
     assert parts.outbox.take(RunCase) == []
 
 
 def test_an_error_of_the_method_is_no_loss(parts: Parts) -> None:
     case = parts.add(rerun_on_loss=True)
-    parts.reports.handle([result(dispatched(parts), outcome="ERROR", reason="exception")])
+    parts.reports.handle([result(dispatched(parts), result="ERROR", reason="exception")])
     assert parts.get(case).result == "ERROR"
 
 
@@ -138,7 +139,7 @@ def test_the_size_of_the_output_is_known_before_the_end_and_never_forgotten(
     names = {"case": command.case, "attempt": command.attempt, "host": command.host}
     parts.reports.handle([Output(**names, offset=0, data=b"x" * 9)])
     assert parts.get(command.case).output_size == 9
-    lost = {"outcome": "ERROR", "reason": "agent_restarted", "output": b"", "output_size": 0}
+    lost = {"result": "ERROR", "reason": "agent_restarted", "output": b"", "output_size": 0}
     parts.reports.handle([result(command, **lost)])
     assert parts.get(command.case).output_size == 9
 

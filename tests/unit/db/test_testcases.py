@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from labapi.case import State
 from labapi.db import hosts, outputs, testcases
 from labapi.db.session import Database
 from labapi.rpc.messages import Announce
@@ -27,7 +28,7 @@ def add(database: Database, host: str, **values: Any) -> str:
         "host": host,
         "parameters": {"host": "\u4e2d"},
         "timeout": 5.0,
-        "state": testcases.QUEUED,
+        "state": State.QUEUED,
         "created_at": NOW,
         "output_size": 0,
         "idempotency": None,
@@ -98,7 +99,7 @@ def test_a_released_case_waits_again(database: Database, host: str) -> None:
     (claimed,) = database.write(testcases.claim, {host: 1}, NOW)
     database.write(testcases.release, [claimed.attempt], "no queue")
     row = database.read(testcases.get, case)
-    assert (row.state, row.attempt, row.detail) == (testcases.QUEUED, None, "no queue")
+    assert (row.state, row.attempt, row.detail) == (State.QUEUED, None, "no queue")
 
 
 def test_only_what_nobody_has_begun_is_offered_again(database: Database, host: str) -> None:
@@ -120,30 +121,30 @@ def test_the_first_start_counts(database: Database, host: str) -> None:
 
 
 def test_finish_moves_only_from_the_states_it_names(database: Database, host: str) -> None:
-    queued, other = add(database, host), add(database, host, state=testcases.FINISHED)
+    queued, other = add(database, host), add(database, host, state=State.FINISHED)
     ended = database.write(
         testcases.finish,
         [queued, other],
         NOW,
-        states=(testcases.QUEUED,),
+        states=(State.QUEUED,),
         result="ERROR",
         reason="expired",
         detail="",
     )
     assert ended == [queued]
     row = database.read(testcases.get, queued)
-    assert (row.state, row.result, row.finished_at) == (testcases.FINISHED, "ERROR", NOW)
+    assert (row.state, row.result, row.finished_at) == (State.FINISHED, "ERROR", NOW)
 
 
 def test_cancel_in_every_state(database: Database, host: str) -> None:
     case = add(database, host)
-    assert database.write(testcases.request_cancel, case, NOW) == testcases.QUEUED
+    assert database.write(testcases.request_cancel, case, NOW) == State.QUEUED
     assert database.read(testcases.get, case).result == "CANCELLED"
-    assert database.write(testcases.request_cancel, case, NOW) == testcases.FINISHED
+    assert database.write(testcases.request_cancel, case, NOW) == State.FINISHED
     running = add(database, host)
     database.write(testcases.claim, {host: 1}, NOW)
-    assert database.write(testcases.request_cancel, running, NOW) == testcases.RUNNING
-    assert database.write(testcases.request_cancel, running, NOW) == testcases.CANCELLING
+    assert database.write(testcases.request_cancel, running, NOW) == State.RUNNING
+    assert database.write(testcases.request_cancel, running, NOW) == State.CANCELLING
     assert database.write(testcases.request_cancel, str(uuid.uuid4()), NOW) is None
 
 

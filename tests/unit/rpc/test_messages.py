@@ -18,7 +18,7 @@ from labapi.rpc.messages import (
     decode,
 )
 
-RESULT = b'{"kind":"case_result","case":"c","attempt":"a","host":"h","outcome":"PASS",%b}'
+RESULT = b'{"kind":"case_result","case":"c","attempt":"a","host":"h","result":"PASS",%b}'
 ANNOUNCE = (
     b'{"kind":"announce","host":"h","agent":"a","address":null,"release":"1","plugins":{},%b}'
 )
@@ -27,6 +27,11 @@ ANNOUNCE = (
 def test_both_are_messages_without_more() -> None:
     assert decode(RESULT % b'"exit_code":0').exit_code == 0  # type: ignore[union-attr]
     assert decode(ANNOUNCE % b'"slots":8').slots == 8  # type: ignore[union-attr]
+
+
+def test_a_report_that_a_journal_kept_from_before_the_result_had_its_name() -> None:
+    old = RESULT.replace(b'"result"', b'"outcome"') % b'"data":{"outcome":"x"}'
+    assert decode(old) == decode(RESULT % b'"data":{"outcome":"x"}')
 
 
 @pytest.mark.parametrize(

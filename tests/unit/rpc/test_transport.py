@@ -136,7 +136,7 @@ def test_only_what_nobody_says_again_is_for_the_disk(
     with transport.connect(heartbeat=False) as connection, connection.channel() as channel:
         kept = queue(channel)
         kept.declare()
-        for message in (CaseResult(**ids, outcome="PASS"), CancelCase(**ids), Wake(hosts=["h"])):
+        for message in (CaseResult(**ids, result="PASS"), CancelCase(**ids), Wake(hosts=["h"])):
             publisher.publish([Envelope(message, key)])
         until(lambda: kept.queue_declare(passive=True).message_count == 3)
         modes = [kept.get(no_ack=True).properties["delivery_mode"] for _ in range(3)]

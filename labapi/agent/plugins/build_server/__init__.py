@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from labapi.agent.errors import CaseError
 from labapi.agent.plugins import Outcome, Run, method
 from labapi.agent.plugins.linux_system import ARGS_SCHEMA, COMMAND_SCHEMA, LinuxSystem, words
+from labapi.case import Reason, Result
 from labapi.exceptions import InvalidInput
 
 # Run as a program and not imported: what it reads archives with would stay in the agent's memory.
@@ -98,9 +99,9 @@ def _fetch(run: Run, source: str, tree: Path) -> None:
 
 def _must(outcome: Outcome, what: str) -> None:
     """Check that a step before the build went well: its failure is not the build's."""
-    if outcome.result != "PASS":
+    if outcome.result != Result.PASS:
         text = outcome.captured.decode(errors="replace").strip() or outcome.detail
-        raise CaseError(f"{what}: {text} (exit status {outcome.exit_code})", "cannot_fetch")
+        raise CaseError(f"{what}: {text} (exit status {outcome.exit_code})", Reason.CANNOT_FETCH)
 
 
 def _only_folder(tree: Path) -> Path:

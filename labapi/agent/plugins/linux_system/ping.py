@@ -10,6 +10,7 @@ from typing import Any
 from labapi.agent.errors import CannotStart, CaseError
 from labapi.agent.plugins.base import Outcome
 from labapi.agent.plugins.run import Run
+from labapi.case import Reason, Result
 from labapi.exceptions import InvalidInput
 
 INTERVAL = 0.2  # seconds between requests; the shortest that users other than root may choose
@@ -51,7 +52,7 @@ def echo(run: Run, host: str, count: int) -> Outcome:
         if outcome is not None:
             return outcome
         problems.append(f"{program}: {report.strip()[:500]} (exit status {done.exit_code})")
-    raise CaseError("; ".join(problems), "cannot_start")
+    raise CaseError("; ".join(problems), Reason.CANNOT_START)
 
 
 def _outcome(
@@ -65,9 +66,11 @@ def _outcome(
     if data is not None:
         received = data["received"]
         detail = None if received else f"none of {data['sent']} requests to {host} was answered"
-        return Outcome("PASS" if received else "FAIL", exit_code, detail, data)
+        return Outcome(Result.PASS if received else Result.FAIL, exit_code, detail, data)
     if exit_code == NO_ADDRESS:
-        return Outcome("FAIL", exit_code, f"{host} cannot be addressed: {report.strip()[:500]}")
+        return Outcome(
+            Result.FAIL, exit_code, f"{host} cannot be addressed: {report.strip()[:500]}"
+        )
     return None
 
 

@@ -13,7 +13,7 @@ from labapi.agent.plugins.base import Outcome
 @pytest.mark.parametrize("code", [2**31, -(2**31) - 1, "0", 1.5])
 def test_an_exit_code_that_no_report_holds(code: Any) -> None:
     ending = _ending(Outcome("FAIL", exit_code=code))
-    assert (ending.outcome, ending.reason) == ("ERROR", "bad_data")
+    assert (ending.result, ending.reason) == ("ERROR", "bad_data")
 
 
 def test_the_end_by_a_signal_is_an_exit_code() -> None:

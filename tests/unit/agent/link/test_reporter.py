@@ -61,7 +61,7 @@ def make(broker: Broker, make_conf: Callable[..., Any], monkeypatch: pytest.Monk
 
 
 def result(number: int) -> Report:
-    message = CaseResult(case="c", attempt=f"a{number}", host="bench-1", outcome="PASS")
+    message = CaseResult(case="c", attempt=f"a{number}", host="bench-1", result="PASS")
     return Report([message], message.attempt)
 
 

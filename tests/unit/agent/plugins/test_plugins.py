@@ -79,9 +79,9 @@ def test_arguments_are_words_and_no_shell_reads_them(do: Do, args: Any, words: l
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
 def test_ping_counts_the_answers(do: Do, host: str) -> None:
     result = do("linux_system", "ping", host=host, count=2)
-    if host == "::1" and result.outcome != "PASS":
+    if host == "::1" and result.result != "PASS":
         pytest.skip("no IPv6 here")
-    assert result.outcome == "PASS"
+    assert result.result == "PASS"
     assert (result.data["sent"], result.data["received"]) == (2, 2)
     assert 0 < result.data["min_ms"] <= result.data["avg_ms"] <= result.data["max_ms"]
 
@@ -89,7 +89,7 @@ def test_ping_counts_the_answers(do: Do, host: str) -> None:
 @pytest.mark.skipif(not (shutil.which("ping") or shutil.which("fping")), reason="no ping here")
 def test_ping_fails_without_an_answer(do: Do) -> None:
     result = do("linux_system", "ping", host="no-such-host.invalid", count=1)
-    assert (result.outcome, result.reason) == ("FAIL", None)
+    assert (result.result, result.reason) == ("FAIL", None)
     assert "no-such-host.invalid" in (result.detail or "")
 
 
@@ -98,7 +98,7 @@ def test_ping_fails_without_an_answer(do: Do) -> None:
 )
 def test_ping_takes_no_options_for_hosts(do: Do, host: str) -> None:
     result = do("linux_system", "ping", host=host)
-    assert (result.outcome, result.reason) == ("ERROR", "rejected")
+    assert (result.result, result.reason) == ("ERROR", "rejected")
 
 
 def test_reports_of_ping_are_read() -> None:
@@ -146,23 +146,23 @@ def archive(folder: Path, kind: str) -> Path:
 def test_an_archive_is_unpacked_and_built(do: Do, tmp_path: Path, kind: str) -> None:
     path = archive(tmp_path / "a", kind)
     result = do("build_server", "build", source=str(path), command="sh", args="make.sh")
-    assert (result.outcome, result.output) == ("PASS", b"built in project-1\n")
+    assert (result.result, result.output) == ("PASS", b"built in project-1\n")
     url = path.as_uri()
     result = do("build_server", "build", source=url, command="sh", args=["make.sh"])
-    assert result.outcome == "PASS"
+    assert result.result == "PASS"
 
 
 def test_a_folder_is_copied_and_built(do: Do, tmp_path: Path) -> None:
     folder = tree(tmp_path / "src", "touch made; ls")
     result = do("build_server", "build", source=str(folder), command="./make.sh")
-    assert (result.outcome, result.output) == ("PASS", b"made\nmake.sh\n")
+    assert (result.result, result.output) == ("PASS", b"made\nmake.sh\n")
     assert not (folder / "made").exists()
 
 
 def test_a_build_that_fails_is_a_fail(do: Do, tmp_path: Path) -> None:
     folder = tree(tmp_path / "src", "exit 2")
     result = do("build_server", "build", source=str(folder), command="./make.sh")
-    assert (result.outcome, result.exit_code) == ("FAIL", 2)
+    assert (result.result, result.exit_code) == ("FAIL", 2)
 
 
 def test_a_git_repository_is_fetched_and_built(do: Do, tmp_path: Path) -> None:
@@ -182,9 +182,9 @@ def test_a_git_repository_is_fetched_and_built(do: Do, tmp_path: Path) -> None:
     ).stdout.strip()
     for url, ref in ((str(folder), "v1"), (f"git+{folder.as_uri()}", commit)):
         result = do("build_server", "build", source=url, ref=ref, command="./make.sh")
-        assert (result.outcome, result.output) == ("PASS", b"built in source\n")
+        assert (result.result, result.output) == ("PASS", b"built in source\n")
     head = do("build_server", "build", source=str(folder), command="./make.sh")
-    assert (head.outcome, head.reason) == ("ERROR", "cannot_start")
+    assert (head.result, head.reason) == ("ERROR", "cannot_start")
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_a_source_that_cannot_be_had_is_the_labs_error(
     do: Do, parameters: dict[str, Any], reason: str
 ) -> None:
     result = do("build_server", "build", command="true", **parameters)
-    assert (result.outcome, result.reason) == ("ERROR", reason)
+    assert (result.result, result.reason) == ("ERROR", reason)
     assert result.detail
 
 
@@ -363,7 +363,7 @@ def test_get_compares_the_answer(
     do: Do, url: str, path: str, parameters: dict[str, Any], outcome: str, detail: str | None
 ) -> None:
     result = do("http", "get", url=url + path, **parameters)
-    assert result.outcome == outcome
+    assert result.result == outcome
     assert (detail or "") in (result.detail or "")
 
 
@@ -382,7 +382,7 @@ def test_get_returns_what_came(do: Do, url: str) -> None:
 )
 def test_post_sends_a_body(do: Do, url: str, parameters: dict[str, Any], body: str) -> None:
     result = do("http", "post", url=url, status=201, **parameters)
-    assert (result.outcome, result.data["body"]) == ("PASS", body)
+    assert (result.result, result.data["body"]) == ("PASS", body)
 
 
 def test_headers_are_sent_and_passwords_of_the_agent_are_not(
@@ -414,9 +414,9 @@ def test_headers_are_sent_and_passwords_of_the_agent_are_not(
 )
 def test_requests_that_cannot_be_made_are_rejected(do: Do, parameters: dict[str, Any]) -> None:
     result = do("http", "post", **parameters)
-    assert (result.outcome, result.reason) == ("ERROR", "rejected")
+    assert (result.result, result.reason) == ("ERROR", "rejected")
 
 
 def test_a_server_that_is_away_fails_the_test(do: Do) -> None:
     result = do("http", "get", url="http://127.0.0.1:1/")
-    assert (result.outcome, result.reason) == ("FAIL", None)
+    assert (result.result, result.reason) == ("FAIL", None)

@@ -59,7 +59,7 @@ def test_run_shell_and_build_keep_to_the_list(start: Start, conductor: Conductor
         case("build", plugin="build_server", source="/etc", command="sh"),
     ]
     conductor.send(*commands)
-    outcomes = [(conductor.result(c).outcome, conductor.result(c).reason) for c in commands]
+    outcomes = [(conductor.result(c).result, conductor.result(c).reason) for c in commands]
     assert outcomes == [("PASS", None), ("ERROR", "rejected"), ("ERROR", "rejected")]
 
 
@@ -87,8 +87,8 @@ def test_cases_run_as_another_user(start: Start, conductor: Conductor, place: Pa
     assert uid.output.decode().strip() == str(entry.pw_uid)
     assert groups.output.decode().split() == [str(entry.pw_gid)]
     assert folder.output.decode().split() == ["700:nobody", entry.pw_dir, "nobody"]
-    assert listing.outcome == "FAIL"
-    assert kill.outcome == "FAIL"
+    assert listing.result == "FAIL"
+    assert kill.result == "FAIL"
     place_mode = stat.S_IMODE((place / "agent-bench-1").stat().st_mode)
     assert place_mode == 0o711
 
@@ -125,8 +125,8 @@ def test_memory_is_limited(start: Start, conductor: Conductor) -> None:
     missing, named = case(command="no-such-program"), case(command="/no/such/program")
     conductor.send(*commands, missing, named)
     small, large = [conductor.result(c) for c in commands]
-    assert small.outcome == "PASS"
-    assert large.outcome == "FAIL"
+    assert small.result == "PASS"
+    assert large.result == "FAIL"
     assert b"MemoryError" in large.output
     assert conductor.result(missing).reason == "cannot_start"
     assert conductor.result(named).reason == "cannot_start"
@@ -140,7 +140,7 @@ def test_processes_are_limited(start: Start, conductor: Conductor, place: Path) 
     )
     conductor.send(command)
     result = conductor.result(command)
-    assert result.outcome == "FAIL"
+    assert result.result == "FAIL"
     assert b"fork" in conductor.output(command)
 
 
@@ -182,5 +182,5 @@ def test_ping_without_either_program_is_the_labs_error(
     command = replace(case("ping"), parameters={"host": "127.0.0.1"})
     conductor.send(command)
     result = conductor.result(command)
-    assert (result.outcome, result.reason) == ("ERROR", "cannot_start")
+    assert (result.result, result.reason) == ("ERROR", "cannot_start")
     assert "fping" in (result.detail or "")
