@@ -15,7 +15,7 @@ from labapi.api import faults
 from labapi.api.controllers import Controller
 from labapi.api.faults import HTTPFault
 from labapi.api.request import Request
-from labapi.context import REQUEST_ID, ROUTE
+from labapi.context import AUDIT, REQUEST_ID, ROUTE
 from labapi.exceptions import LabapiError, NotFound
 
 if TYPE_CHECKING:
@@ -48,10 +48,11 @@ class Router:
         table = tuple(table)
         built = {cls: _build(cls, parts) for cls in {route.controller for route in table}}
         mapper = routes.Mapper(controller_scan=None, register=False)
-        self._actions: dict[str, dict[str, Action]] = {}
+        self._actions: dict[str, dict[str, tuple[str, Action]]] = {}
         for route in table:
+            noun = route.controller.__name__.lower()
             actions = {
-                method: getattr(built[route.controller], action)
+                method: (f"{noun}:{action}", getattr(built[route.controller], action))
                 for method, action in route.actions.items()
             }
             if "GET" in actions:
@@ -61,7 +62,7 @@ class Router:
         mapper.create_regs([])
         # Of Routes, only the expressions: its own way from a URL to a route takes five times as
         # long, for what no route here has (conditions, sub-domains, defaults).
-        found = {route.routepath: route.regmatch.match for route in mapper.matchlist}
+        found = {route.routepath: route.regmatch.fullmatch for route in mapper.matchlist}
         self._fixed = {path for path in found if "{" not in path}
         self._templates = [(path, match) for path, match in found.items() if "{" in path]
 
@@ -83,16 +84,21 @@ class Router:
         environ = request.environ
         template, found = self._match(_path(environ))
         environ[ROUTE] = f"{environ.get('SCRIPT_NAME', '')}{template}".rstrip("/")
+        method = request.method
         actions = self._actions[template]
-        action = actions.get(request.method)
-        if action is None:
+        if method not in actions:
             allowed = ", ".join(sorted(actions))
             raise HTTPFault(
                 405,
-                f"{request.method[:32]} does not work here; this URL takes {allowed}",
+                f"{method[:32]} does not work here; this URL takes {allowed}",
                 {"Allow": allowed},
             )
-        return action(request, **found)
+        name, action = actions[method]
+        audit = environ[AUDIT] = {"action": name, "target": "/".join(found.values())}
+        response = action(request, **found)
+        if method == "POST" and response.location:  # what was made has its name only now
+            audit["target"] = response.location.rpartition("/")[2]
+        return response
 
     def _match(self, path: str) -> tuple[str, dict[str, str]]:
         """Return the template of a path, and what stands in the places of its variables.

@@ -13,7 +13,7 @@ also for one that is refused or dies::
     {"time": "2026-11-21T09:30:00.123Z", "request_id": "req-…", "client": "192.0.2.7",
      "user": "alice", "project": "lab", "roles": ["member"], "method": "POST",
      "path": "/v2.1/testcases", "status": 202, "outcome": "success", "complete": true,
-     "seconds": 0.012, "target": "…", "action": "…"}
+     "seconds": 0.012, "action": "testcases:create", "target": "5b9e675c-…"}
 
 ``outcome`` is ``success`` below 400 and ``failure`` otherwise; ``complete`` is false if the answer
 broke off. The last two are what the application adds in ``environ['labapi.audit']``, a dict; it

@@ -25,8 +25,13 @@ class Racks(Controller):
         """List racks."""
         return json_response({"racks": [self.database]})
 
+    def show(self, request: Request, rack: str) -> webob.Response:
+        """Show one rack."""
+        return json_response({"rack": rack})
+
 
 ROW = Route("/racks", Racks, {"GET": "index"})
+ROWS = (ROW, Route("/racks/{rack}/doors", Racks, {"GET": "show"}))
 
 
 def test_a_controller_is_built_from_what_it_names() -> None:
@@ -37,6 +42,18 @@ def test_a_controller_is_built_from_what_it_names() -> None:
 def test_a_controller_that_names_what_there_is_not() -> None:
     with pytest.raises(TypeError, match="Racks wants 'database'; there is: conf"):
         Router([ROW], {"conf": ""})
+
+
+@pytest.mark.parametrize("path", ["/racks%0A", "/racks/r7/doors%0A", "/racks/r7/doors%0D"])
+def test_a_path_with_a_line_break_is_another_path(path: str) -> None:
+    app = Router(ROWS, {"database": "r7"})
+    assert webob.Request.blank(path).get_response(app).status_code == 404
+
+
+def test_what_was_done_is_in_the_environ() -> None:
+    request = webob.Request.blank("/racks/r7/doors")
+    request.get_response(Router(ROWS, {"database": ""}))
+    assert request.environ["labapi.audit"] == {"action": "racks:show", "target": "r7"}
 
 
 def test_its_rules_are_in_the_policy(monkeypatch: pytest.MonkeyPatch) -> None:
