@@ -8,10 +8,13 @@ import re
 from collections.abc import Iterator, Sequence
 
 from oslo_config import cfg
+from oslo_log import log
 from oslo_policy import opts, policy
 
 from labapi.context import RequestContext
 from labapi.exceptions import ConfigError, Forbidden
+
+LOG = log.getLogger(__name__)
 
 _REFERENCE = re.compile(r"\brule:([^\s()]+)")
 DECISIONS = 10_000  # decisions that are kept
@@ -122,4 +125,12 @@ class Policy:
         """
         if not self.allows(context, action, owner):
             roles = ", ".join(context.roles) or "none"
+            LOG.warning(
+                "denied: the policy's rule for %s is %r; user %s of project %s has the roles %s",
+                action,
+                str(self._enforcer.rules[action]),
+                context.user_id,
+                context.project_id,
+                roles,
+            )
             raise Forbidden(f"the policy does not allow {action} with your roles ({roles})")

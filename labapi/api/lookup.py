@@ -13,7 +13,7 @@ from labapi.api.access import Policy
 from labapi.context import RequestContext
 from labapi.db import hosts, testcases
 from labapi.db.session import Database, Record
-from labapi.exceptions import InvalidInput, NotFound
+from labapi.exceptions import Forbidden, InvalidInput, NotFound
 
 SHOWN = 20  # names listed in an error
 
@@ -72,8 +72,10 @@ def visible_testcase(
     :raises NotFound: there is none, or none for this caller
     """
     case = testcase(database, testcase_id)
-    if not policy.allows(context, "testcases:show", case.project_id):
-        raise NotFound(f"there is no test case {case.uuid}")
+    try:
+        policy.check(context, "testcases:show", case.project_id)
+    except Forbidden:  # the log says so, and the client does not learn that there is such a case
+        raise NotFound(f"there is no test case {case.uuid}") from None
     return case
 
 
