@@ -25,12 +25,13 @@ from pathlib import Path
 from bench import environments, load
 from bench.installation import Installation, mariadb, rabbitmq
 from bench.load import Load
-from bench.processes import Server, wait_for
+from bench.processes import Server
 from bench.report import Samples, percentile, table
 from bench.round_trip import RoundTrip
 from bench.salt import CASE as SALT_CASE
 from bench.salt import DONE, Salt
 from labapi.db import testcases
+from tests.processes import until
 
 MANY = 32
 ROUNDS, QUICK_ROUNDS = 7, 3
@@ -128,7 +129,7 @@ def _labapi(stack: contextlib.ExitStack, folder: Path) -> Contender:
         for name in ("labapi-conductor", "labapi-agent")
     )
     api = stack.enter_context(installation.api())
-    wait_for(lambda: bool(database.read(testcases.target, "lab-1")), "the agent's announcement")
+    until(lambda: database.read(testcases.target, "lab-1"), what="the agent's announcement")
     database.close()
 
     def post(clients: int, seconds: float) -> Load:

@@ -21,10 +21,10 @@ from pathlib import Path
 
 from bench import plans
 from bench.installation import Installation, add_hosts, host_uuid, mariadb, rabbitmq
-from bench.processes import wait_for
 from bench.report import Samples, percentile, table
 from bench.stored import add_cases
 from labapi.db import testcases
+from tests.processes import until
 
 SMALL, LARGE, QUICK_LARGE = (10, 1_000), (10_000, 1_000_000), (1_000, 100_000)
 ROUNDS, QUICK_ROUNDS = 200, 60
@@ -122,7 +122,7 @@ def _started(
         stack.enter_context(installation.program(name))
     stack.enter_context(installation.api())
     database = installation.database()
-    wait_for(lambda: bool(database.read(testcases.target, "lab-1")), "the agent's announcement")
+    until(lambda: database.read(testcases.target, "lab-1"), what="the agent's announcement")
     host = host_uuid(database, f"bench-{hosts // 2}")
     case = database.read(testcases.page, {"project_id": "noauth"}, since=None, before=None, limit=1)
     database.close()

@@ -34,7 +34,8 @@ from labapi.rpc.transport import HEARTBEAT_QUEUE, Transport
 from labapi.servicegroup.driver import heard_lately
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.lab import RabbitMQ, until
+from tests.lab import RabbitMQ
+from tests.processes import Process, until
 from tests.programs import Program, free_port
 
 SLICE = 0.05  # seconds between batches of heartbeats
@@ -64,23 +65,22 @@ def mariadb(folder: Path) -> Iterator[tuple[str, psutil.Process]]:
         check=True,
         capture_output=True,
     )
-    server = subprocess.Popen(
+    server = Process(
         [
             *("mariadbd", "--no-defaults", "--user=mysql", f"--datadir={data}"),
             *("--bind-address=127.0.0.1", f"--port={port}", f"--socket={data}/s.sock"),
         ],
-        stderr=subprocess.DEVNULL,
+        folder / "mariadbd.log",
     )
     client = ["mariadb", f"--socket={data}/s.sock", "-uroot", "-e"]
     try:
-        until(
+        server.until(
             lambda: subprocess.run([*client, "SELECT 1"], capture_output=True).returncode == 0, 60
         )
         subprocess.run([*client, "CREATE DATABASE lab"], check=True)
         yield f"mysql+pymysql://root@127.0.0.1:{port}/lab", psutil.Process(server.pid)
     finally:
-        server.terminate()
-        server.wait(60)
+        server.stop()
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from bench.installation import Installation, mariadb, rabbitmq
-from bench.processes import Server, wait_for
+from bench.processes import Server
 from bench.report import table
 from labapi.db import testcases
 
@@ -82,7 +82,7 @@ def _started(
     """Start a program; return it and the seconds until it was ready."""
     begin = time.perf_counter()
     server = stack.enter_context(installation.program(name))
-    wait_for(lambda: ready(server), f"{name} to be ready", server)
+    server.until(lambda: ready(server), what=f"the start of {name}")
     return server, time.perf_counter() - begin
 
 

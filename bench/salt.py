@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.environments import programs
-from bench.processes import Server, wait_for
+from bench.processes import Server
 from tests.programs import free_port
 
 MINION = "lab-1"
@@ -73,7 +73,7 @@ class Salt:
                 argv = [str(self._bin / f"salt-{name}"), "--config-dir", str(self._folder / folder)]
                 log = self._folder / f"salt-{name}.log"
                 servers.append(stack.enter_context(Server(argv, log)))
-            wait_for(self._runs, "Salt to run a case", servers[-1])
+            servers[-1].until(self._runs, what="Salt's first case")
             yield tuple(servers)
 
     def _write(self, program: str, **options: Any) -> None:

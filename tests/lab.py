@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import subprocess
-import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from labapi.db import migration, testcases
 from labapi.db.session import Database
 from labapi.rpc import signing
 from labapi.rpc.transport import Transport
+from tests.processes import until
 
 ROOT = Path(__file__).parents[1]
 
@@ -68,7 +68,7 @@ class Lab:
         self.conductor = Conductor(self.conf, self.transport, self.database)
         self.backend.start()
         self.conductor.start()
-        self.agent = None
+        self.agent: Agent | None = None
         if agent:
             self.start_agent()
         return self
@@ -109,19 +109,6 @@ class Gate:
     def open(self) -> None:
         """Let it go on."""
         self._file.touch()
-
-
-def until(condition: Any, timeout: float = 60.0, what: str = "it") -> Any:
-    """Wait until a condition holds and return its value.
-
-    :param timeout: seconds; generous, since a slow machine is no failure
-    """
-    deadline = time.monotonic() + timeout
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what} did not happen within {timeout} s")
-        time.sleep(0.02)
-    return value
 
 
 class MariaDB:

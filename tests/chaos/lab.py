@@ -74,13 +74,13 @@ class Program(Server):
         return [str(BIN / self.binary), "--config-file", str(self.config)]
 
     def answers(self) -> bool:
-        return self.process is not None and self.process.poll() is None
+        return self.process is not None and self.process.runs
 
     def signal(self, number: int) -> None:
         if not self.alone:
             super().signal(number)
-        elif self.process is not None and self.process.poll() is None:
-            self.process.send_signal(number)
+        elif self.process is not None:
+            self.process.process.send_signal(number)
 
 
 class ChaosLab:
@@ -127,7 +127,7 @@ class ChaosLab:
             if server.process is not None:
                 server.signal(signal.SIGCONT)
                 server.signal(signal.SIGKILL)
-                server.process.wait(60)
+                server.process.kill()
         for name in HOSTS:
             subprocess.run(["umount", "-l", self.state_of(name)], check=False, capture_output=True)
         if not keep:

@@ -14,8 +14,7 @@ import kombu
 import pymysql
 
 from labapi.rpc.transport import BROKER_ERRORS
-from tests.lab import until
-from tests.programs import free_port
+from tests.processes import Process, free_port, until
 
 START = 180.0  # seconds that a server may take to start on a busy machine
 
@@ -31,14 +30,14 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = free_port()
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
 
     def command(self) -> list[str]:
         """Return what to start."""
         raise NotImplementedError
 
     def environment(self) -> dict[str, str]:
-        """Return its environment."""
+        """Return its whole environment."""
         return dict(os.environ)
 
     def answers(self) -> bool:
@@ -47,30 +46,25 @@ class Server:
 
     def start(self, *, wait: bool = True) -> None:
         """Start it."""
-        with (self.folder / f"{self.name}.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command(),
-                env=self.environment(),
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                cwd=self.folder,
-            )
+        log = self.folder / f"{self.name}.log"
+        self.process = Process(self.command(), log, self.environment())
         if wait:
             until(self.answers, START, f"the start of {self.name}")
+
+    def drop_connections(self) -> None:
+        """Close all connections to it."""
+        raise NotImplementedError
 
     def signal(self, number: int) -> None:
         """Send a signal to all its processes."""
         assert self.process is not None
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, number)
+        self.process.send(number)
 
     def kill(self) -> None:
         """End it with SIGKILL."""
         self.signal(signal.SIGKILL)
         assert self.process is not None
-        self.process.wait(60)
+        self.process.process.wait(60)
 
     def restart(self) -> None:
         """Start it again after it was killed; a leftover of the old one may still hold the port."""
@@ -78,7 +72,7 @@ class Server:
         while True:
             self.start(wait=False)
             assert self.process is not None
-            while self.process.poll() is None and time.monotonic() < deadline:
+            while self.process.runs and time.monotonic() < deadline:
                 if self.answers():
                     return
                 time.sleep(0.2)

@@ -15,7 +15,7 @@ import pytest
 from labapi_middleware.filter import Filter
 
 Environ = dict[str, Any]
-App = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+App = Callable[[Environ, Callable[..., Any]], Any]
 
 
 @dataclass
@@ -110,8 +110,8 @@ def build(
     app: App,
     global_conf: Mapping[str, str] | None = None,
     **local_conf: str,
-) -> App:
-    """Build a filter as Paste does, with the validator of wsgiref inside."""
+) -> Any:
+    """Build a filter as Paste does; what comes back can be closed, too, if the filter can."""
     from labapi_middleware.filter import factory
 
     return factory(cls)(global_conf or {}, **local_conf)(app)  # type: ignore[arg-type, return-value]

@@ -45,7 +45,7 @@ sys.exit(f"this environment is not isolated: {unwanted}" if unwanted else 0)
 PYTHON
 
 mkdir -p "$place/work/tests"
-cp "$root/tests/__init__.py" "$place/work/tests/"
+cp "$root/tests/__init__.py" "$root/tests/processes.py" "$place/work/tests/"
 cp -R "$root/tests/middleware" "$place/work/tests/middleware"
 cp -R "$root/docs" "$place/work/docs"
 cp "$root/pyproject.toml" "$place/work/"

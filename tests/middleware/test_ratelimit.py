@@ -17,7 +17,7 @@ import pytest
 from labapi_middleware.filter import OptionError
 from labapi_middleware.noauth import NoAuth
 from labapi_middleware.proxy import Proxy
-from labapi_middleware.ratelimit import RateLimit, storage
+from labapi_middleware.ratelimit import RateLimit
 from labapi_middleware.ratelimit.memory import MemoryCounter
 from labapi_middleware.ratelimit.rules import PathPattern, normalised, rule
 from tests.middleware import servers
@@ -425,7 +425,7 @@ def away(kind, stack):
         return stack.enter_context(blackhole())
     process, port = stack.enter_context(servers.redis())
     if kind == "stopped":
-        process.send_signal(signal.SIGSTOP)
+        process.send(signal.SIGSTOP)
     return port
 
 
@@ -474,15 +474,15 @@ def test_a_storage_that_stops_while_it_is_used(caplog, monkeypatch):
             timeout="2",
         )
         now = time.monotonic()
-        monkeypatch.setattr(storage.time, "monotonic", lambda: now)
+        monkeypatch.setattr("labapi_middleware.ratelimit.storage.time.monotonic", lambda: now)
         tried = asked(filtered, monkeypatch)
         assert statuses(filtered, 2) == [200, 200]
-        process.send_signal(signal.SIGSTOP)
+        process.send(signal.SIGSTOP)
         tried.clear()
         assert statuses(filtered, 20) == [200] * 20
         assert len(tried) == 1  # the others do not try again so soon
         assert shown[-1][0]["remaining"] is None
-        process.send_signal(signal.SIGCONT)
+        process.send(signal.SIGCONT)
         now += 1.1
         assert statuses(filtered, 1) == [429]
         assert len(caplog.records) == 1
@@ -510,7 +510,6 @@ def test_a_storage_that_was_restarted_is_used_again():
         )
         assert statuses(app, 2) == [200, 429]
         process.kill()
-        process.wait()
         assert statuses(app, 1) == [200]
 
 

@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import json
 import socket
-import subprocess
 import sys
 import textwrap
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.middleware import servers
+from tests.processes import Process
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,7 +54,8 @@ SERVERS = {
     """,
     "eventlet": """
         import eventlet, eventlet.wsgi
-        eventlet.wsgi.server(eventlet.listen(("127.0.0.1", PORT)), app)
+        log = open("/dev/null", "w")  # its own tracebacks are not the filters'
+        eventlet.wsgi.server(eventlet.listen(("127.0.0.1", PORT)), app, log)
     """,
 }
 
@@ -66,18 +67,12 @@ def server(request, tmp_path) -> Iterator[tuple[str, int, Path]]:
     port = servers.free_port()
     code = textwrap.dedent(APPLICATION) + textwrap.dedent(SERVERS[request.param])
     log = tmp_path / "log"
-    with log.open("w") as out:
-        command = [sys.executable, "-u", "-c", code.replace("PORT", str(port))]
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL)
+    process = Process([sys.executable, "-c", code.replace("PORT", str(port))], log)
     try:
-        end = time.monotonic() + 60
-        while not servers.listens(port):
-            assert time.monotonic() < end, log.read_text()
-            time.sleep(0.05)
+        process.listens(port)
         yield request.param, port, log
     finally:
         process.kill()
-        process.wait()
 
 
 def get(port: int, path: str) -> tuple[int, bytes]:

@@ -13,8 +13,7 @@ from typing import Any
 import requests
 
 from tests.integration.keystone.install import environment
-from tests.lab import until
-from tests.programs import free_port
+from tests.processes import Process, free_port
 
 TIMEOUT = 180.0
 ADMIN_PASSWORD = "adminpw"
@@ -69,7 +68,7 @@ class Keystone:
         (self.etc / "keystone.conf").write_text(conf)
         settings = _GUNICORN.format(folder=self.etc, port=self.port)
         (self.etc / "gunicorn.conf.py").write_text(settings)
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
 
     def bootstrap(self) -> None:
         """Make the database, the keys and the administrator."""
@@ -96,10 +95,8 @@ class Keystone:
             "OS_KEYSTONE_CONFIG_FILES": "keystone.conf",
             "GUNICORN_CMD_ARGS": f"-c {self.etc}/gunicorn.conf.py",
         }
-        self.process = subprocess.Popen(
-            [self.bin / "gunicorn"], env=env, start_new_session=True, stdin=subprocess.DEVNULL
-        )
-        until(self._answers, TIMEOUT, f"an answer of Keystone (log in {self.etc})")
+        self.process = Process([self.bin / "gunicorn"], self.etc / "output.log", env)
+        self.process.until(self._answers, TIMEOUT, f"an answer of Keystone (log in {self.etc})")
 
     def _answers(self) -> bool:
         try:
@@ -110,15 +107,14 @@ class Keystone:
     def stop(self) -> None:
         """Stop the server."""
         if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGCONT)
-            self.process.terminate()
-            self.process.wait(TIMEOUT)
+            self.process.send(signal.SIGCONT)
+            self.process.stop(timeout=TIMEOUT)
             self.process = None
 
     def freeze(self) -> None:
         """Have it accept connections and answer none, until it is stopped."""
         assert self.process is not None
-        os.killpg(self.process.pid, signal.SIGSTOP)
+        self.process.send(signal.SIGSTOP)
 
     # What an administrator does
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from tests.integration.swift.install import environment
-from tests.middleware.servers import free_port
+from tests.processes import Process, free_port
 
 SAMPLE = (
     "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats bulk tempurl formpost "
@@ -90,19 +90,6 @@ user_test2_tester2 = testing2 .admin
 """
 
 
-def wait_until_listening(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait until a process listens on its port.
-
-    :raises RuntimeError: it has ended, or it takes too long; the message has its log
-    """
-    deadline = time.monotonic() + START_TIMEOUT
-    while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
-            return
-        time.sleep(0.05)
-    raise RuntimeError(f"nothing listens on port {port}:\n{log.read_text()[-4000:]}")
-
-
 class Proxy:
     """A running proxy server.
 
@@ -133,7 +120,7 @@ class Cluster:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.bin = environment()
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._processes: dict[str, Process] = {}
         self._ports: dict[str, int] = {}
         self._common = {
             "user": subprocess.check_output(["id", "-un"], text=True).strip(),
@@ -171,26 +158,15 @@ class Cluster:
     def stop(self, name: str) -> None:
         """Stop one server and the workers that it has started."""
         process = self._processes.pop(name)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(30)
+        process.send(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.process.wait(30)
+        process.kill()
 
     def _run(self, name: str, port: int, command: list[str | Path]) -> Path:
         log = self.home / f"{name}.log"
-        with log.open("ab") as out:
-            process = subprocess.Popen(
-                command,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        self._processes[name] = process
-        wait_until_listening(port, process, log)
+        self._processes[name] = process = Process(command, log)
+        process.listens(port, START_TIMEOUT)
         return log
 
     def _start_cache(self) -> None:
