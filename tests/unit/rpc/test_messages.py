@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from labapi.exceptions import BadMessage
@@ -25,8 +27,9 @@ ANNOUNCE = (
 
 
 def test_both_are_messages_without_more() -> None:
-    assert decode(RESULT % b'"exit_code":0').exit_code == 0  # type: ignore[union-attr]
-    assert decode(ANNOUNCE % b'"slots":8').slots == 8  # type: ignore[union-attr]
+    result: Any = decode(RESULT % b'"exit_code":0')
+    announced: Any = decode(ANNOUNCE % b'"slots":8')
+    assert (result.exit_code, announced.slots) == (0, 8)
 
 
 def test_a_report_that_a_journal_kept_from_before_the_result_had_its_name() -> None:

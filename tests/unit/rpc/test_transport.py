@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from typing import Any
 
 import pytest
 from kombu import Queue
@@ -21,22 +22,22 @@ class Inbox:
     """Collects batches; can be told to fail."""
 
     def __init__(self) -> None:
-        self.batches: list[list[Message]] = []
+        self.batches: list[list[Any]] = []
         self.fail: list[Exception] = []
         self.poison = ""
         self.gate = threading.Event()
         self.gate.set()
 
-    def __call__(self, messages: list[Message]) -> None:
+    def __call__(self, messages: list[Any]) -> None:
         self.gate.wait(60)
         if self.fail:
             raise self.fail.pop(0)
-        if self.poison in [message.host for message in messages]:  # type: ignore[union-attr]
+        if self.poison in [message.host for message in messages]:
             raise RuntimeError("this one breaks it")
         self.batches.append(messages)
 
     def hosts(self) -> list[str]:
-        return [message.host for batch in self.batches for message in batch]  # type: ignore[union-attr]
+        return [message.host for batch in self.batches for message in batch]
 
 
 @pytest.fixture
