@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, event
 from bench.report import table
 from bench.stored import case_values
 from labapi.case import State
-from labapi.db import hosts, outputs, testcases
+from labapi.db import attempts, hosts, outputs, queue, testcases
 from labapi.db.session import Database
 
 Step = tuple[str, str, Any]  # what it is for, the statement, its parameters
@@ -85,20 +85,20 @@ def _go_the_way_of_a_case(connection: Connection, recorder: Recorder) -> None:
     values = case_values(host)
     testcases.create(connection, values)
     recorder.label = "conductor: what waits"
-    testcases.demand(connection, [host])
+    queue.demand(connection, [host])
     recorder.label = "conductor: claim"
-    (claimed,) = testcases.claim(connection, {host: 8}, now)
+    (claimed,) = queue.claim(connection, {host: 8}, now)
     recorder.label = "conductor: what the API gave"
-    testcases.given(connection, [claimed.uuid])
+    queue.given(connection, [claimed.uuid])
     recorder.label = "conductor: a report"
-    locked = testcases.lock(connection, [claimed.uuid])[claimed.uuid]
+    locked = attempts.lock(connection, [claimed.uuid])[claimed.uuid]
     ended = {"row": locked.id, "state": State.RUNNING, "started_at": now}
-    testcases.change(connection, [ended])
+    attempts.change(connection, [ended])
     for label, step in (
-        ("conductor: sweep", lambda: testcases.waiting_hosts(connection)),
-        ("conductor: sweep", lambda: testcases.expired(connection, now)),
-        ("conductor: sweep", lambda: testcases.active(connection, now)),
-        ("conductor: an agent's return", lambda: testcases.unbegun(connection, [host])),
+        ("conductor: sweep", lambda: queue.waiting_hosts(connection)),
+        ("conductor: sweep", lambda: attempts.expired(connection, now)),
+        ("conductor: sweep", lambda: attempts.active(connection, now)),
+        ("conductor: an agent's return", lambda: queue.unbegun(connection, [host])),
         ("API: one case", lambda: testcases.get(connection, claimed.uuid)),
         ("API: its output", lambda: outputs.read(connection, locked.id, 0, 16)),
         ("API: newest cases", lambda: _page(connection, {})),

@@ -207,10 +207,11 @@ CONDUCTOR_OPTS: list[cfg.Opt] = [
         " Of those that wait there the most urgent begins first; many short cases want more.",
     ),
     cfg.FloatOpt(
-        "offer_interval",
+        "resend_interval",
+        deprecated_name="offer_interval",
         default=30.0,
         min=1,
-        help="Seconds after which a case that its agent has not begun is offered to it again; a"
+        help="Seconds after which a case that its agent has not begun is sent to it again; a"
         " command that waits longer in the broker is dropped.",
     ),
     cfg.IntOpt(

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from labapi.case import ACTIVE, Reason, Result
 from labapi.cmd.manage import Operator
-from labapi.db import hosts, migration, testcases
+from labapi.db import attempts, hosts, migration
 from labapi.db.session import Database
 from labapi.exceptions import BrokerUnavailable, NotFound
 from labapi.rpc import broker_user
@@ -125,9 +125,9 @@ def _accept(connection: Connection, host: str, now: datetime.datetime) -> bool:
     if not hosts.accept(connection, host):
         return False
     why = "the host was given to another agent while the case ran"
-    testcases.rerun(connection, testcases.active_on(connection, host), f"{why}; it runs again")
-    left = testcases.active_on(connection, host)
-    testcases.finish(
+    attempts.rerun(connection, attempts.active_on(connection, host), f"{why}; it runs again")
+    left = attempts.active_on(connection, host)
+    attempts.finish(
         connection,
         left,
         now,

@@ -12,7 +12,7 @@ from cliff.columns import FormattableColumn
 from cliff.lister import Lister
 
 from labapi.cmd.manage import Manage, Operator
-from labapi.db import hosts, migration, services, testcases
+from labapi.db import hosts, migration, queue, services
 from labapi.db.hosts import AGENT
 from labapi.db.session import Database, Record
 from labapi.exceptions import InvalidInput, NotFound, Unavailable
@@ -78,7 +78,7 @@ class ServiceList(Lister):
         shown = [_line(row, now, liveness) for row in rows]
         if parsed_args.long:
             columns += LONG_COLUMNS
-            load = database.read(testcases.load, [row.host for row in rows])
+            load = database.read(queue.load, [row.host for row in rows])
             claimed = database.read(hosts.claimed)
             shown = [
                 (*line, *_long(row, load, row.host in claimed))
@@ -175,7 +175,7 @@ class ServiceDrain(ServiceDisable):
         database = self.switch(parsed_args, disabled=True, reason=parsed_args.reason)
         until = time.monotonic() + parsed_args.wait
         told = None
-        while left := database.read(testcases.load, [parsed_args.host]).get(parsed_args.host, 0):
+        while left := database.read(queue.load, [parsed_args.host]).get(parsed_args.host, 0):
             if left != told:
                 self.app.stdout.write(f"{left} cases to finish\n")
                 self.app.stdout.flush()

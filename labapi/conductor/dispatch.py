@@ -10,7 +10,7 @@ from oslo_log import log
 
 from labapi.case import State
 from labapi.db import hosts as host_queries
-from labapi.db import testcases
+from labapi.db import queue, testcases
 from labapi.db.session import Database, Record
 from labapi.exceptions import BrokerUnavailable
 from labapi.rpc.messages import CancelCase, Message, RunCase, Wake
@@ -24,8 +24,8 @@ LOG = log.getLogger(__name__)
 class Dispatcher:
     """Gives waiting cases to hosts that are up and have room.
 
-    A claimed case whose command may have been lost is offered again with the same attempt, until
-    its agent says that it has begun; the agent runs an attempt once, however often it is offered.
+    A claimed case whose command may have been lost is sent again with the same attempt, until its
+    agent says that it has begun; the agent runs an attempt once, however often it is sent.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Dispatcher:
         """
         wanted = list(cases)
         if wanted:
-            rows = self._database.read(testcases.given, wanted)
+            rows = self._database.read(queue.given, wanted)
             self._send(rows, {row.host: row.agent for row in rows})
 
     def dispatch(self, hosts: Iterable[str]) -> None:
@@ -63,7 +63,7 @@ class Dispatcher:
         if not wanted:
             return
         now = datetime.datetime.now(datetime.UTC)
-        rows = self._database.read(testcases.demand, wanted)
+        rows = self._database.read(queue.demand, wanted)
         room = {
             row.host: row.slots + self._conf.dispatch_ahead - row.active
             for row in rows
@@ -71,20 +71,20 @@ class Dispatcher:
         }
         free = {host: cases for host, cases in room.items() if cases > 0}
         if free:
-            claimed = self._database.write(testcases.claim, free, now)
+            claimed = self._database.write(queue.claim, free, now)
             self._send(claimed, {row.host: row.agent for row in rows})
 
     def arrived(self, hosts: Iterable[str]) -> None:
-        """Offer again what hosts that announce themselves have not begun, and what waits."""
+        """Resend what hosts that announce themselves have not begun, and send what waits."""
         wanted = set(hosts)
         if wanted:
             now = datetime.datetime.now(datetime.UTC)
-            unbegun = self._database.read(testcases.unbegun, wanted)
-            self.offer(self._database.write(testcases.reoffer, unbegun, now))
+            unbegun = self._database.read(queue.unbegun, wanted)
+            self.resend(self._database.write(queue.resend, unbegun, now))
             self.dispatch(wanted)
 
-    def offer(self, cases: Sequence[Record]) -> None:
-        """Send claimed cases to their hosts."""
+    def resend(self, cases: Sequence[Record]) -> None:
+        """Send the commands of claimed cases again."""
         if cases:
             known = self._database.read(host_queries.known, {case.host for case in cases})
             self._send(cases, {host: row.agent for host, row in known.items()})
@@ -96,12 +96,12 @@ class Dispatcher:
         try:
             unroutable = self._publisher.publish(envelopes)
         except BrokerUnavailable as error:
-            LOG.warning("%d cases will be offered again: %s", len(cases), error)
+            LOG.warning("%d cases will be resent: %s", len(cases), error)
             return
         if unroutable:
             attempts = [envelope.message.attempt for envelope in unroutable]  # type: ignore[attr-defined]
             why = "the host's queue does not exist; its agent never connected to this broker"
-            self._database.write(testcases.release, attempts, why)
+            self._database.write(queue.release, attempts, why)
 
     def cancel(self, cases: Iterable[str]) -> None:
         """Tell agents to end cases that are ``cancelling``."""
@@ -110,7 +110,7 @@ class Dispatcher:
             Envelope(
                 CancelCase(case=row.uuid, attempt=row.attempt, host=row.host),
                 control_key(row.host),
-                expires=self._conf.offer_interval,
+                expires=self._conf.resend_interval,
             )
             for row in rows
             if row is not None and row.state == State.CANCELLING
@@ -135,7 +135,7 @@ class Dispatcher:
                 request_id=case.request_id,
             ),
             agent_key(case.host),
-            # No agent finds hours-old commands: what was not taken in time is offered anew.
-            expires=self._conf.offer_interval,
+            # No agent finds hours-old commands: what was not taken in time is resent.
+            expires=self._conf.resend_interval,
             mandatory=True,
         )

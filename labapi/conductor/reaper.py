@@ -13,8 +13,8 @@ from oslo_log import log
 from labapi.case import ACTIVE, Reason, Result, State
 from labapi.conductor import events
 from labapi.conductor.dispatch import Dispatcher
+from labapi.db import attempts, queue
 from labapi.db import hosts as host_queries
-from labapi.db import testcases
 from labapi.db.session import Database, Record
 from labapi.exceptions import Unavailable
 from labapi.rpc.messages import CaseChanged
@@ -78,9 +78,9 @@ class Reaper(threading.Thread):
     def sweep(self, now: datetime.datetime) -> None:
         """Look once over everything that is unfinished."""
         self._beat(now)
-        self._dispatcher.dispatch(self._database.read(testcases.waiting_hosts))
+        self._dispatcher.dispatch(self._database.read(queue.waiting_hosts))
         oldest = now - datetime.timedelta(seconds=self._conf.queue_timeout)
-        waited = self._database.read(testcases.expired, oldest)
+        waited = self._database.read(attempts.expired, oldest)
         self._finish(waited, now, (State.QUEUED,), EXPIRED)
         self._look_after_active(now)
 
@@ -92,9 +92,9 @@ class Reaper(threading.Thread):
         settled = now - datetime.timedelta(seconds=min(5.0, self._conf.sweep_interval))
         verdicts: dict[tuple[str, str], list[str]] = defaultdict(list)
         again: list[str] = []
-        offer: list[str] = []
+        resend: list[str] = []
         cancel: list[str] = []
-        for case in self._database.read(testcases.active, settled):
+        for case in self._database.read(attempts.active, settled):
             verdict = self._verdict(case, now)
             if verdict is LOST and case.rerun_on_loss and case.attempts < self._conf.max_attempts:
                 again.append(case.uuid)
@@ -103,13 +103,13 @@ class Reaper(threading.Thread):
             elif case.state == State.CANCELLING:
                 cancel.append(case.uuid)
             elif case.started_at is None and self._unanswered(case, now):
-                offer.append(case.uuid)
+                resend.append(case.uuid)
         if again:
-            self._database.write(testcases.rerun, again, f"{LOST[1]}; it runs again")
+            self._database.write(attempts.rerun, again, f"{LOST[1]}; it runs again")
         for verdict, cases in verdicts.items():
             self._finish(cases, now, ACTIVE, verdict)
         self._dispatcher.cancel(cancel)
-        self._dispatcher.offer(self._database.write(testcases.reoffer, offer, now))
+        self._dispatcher.resend(self._database.write(queue.resend, resend, now))
 
     def _verdict(self, case: Record, now: datetime.datetime) -> tuple[str, str] | None:
         down_time = self._conf.service_down_time
@@ -123,7 +123,7 @@ class Reaper(threading.Thread):
         return OVERDUE if ran > case.timeout + self._conf.report_timeout else None
 
     def _unanswered(self, case: Record, now: datetime.datetime) -> bool:
-        return bool((now - case.dispatched_at).total_seconds() > self._conf.offer_interval)
+        return bool((now - case.dispatched_at).total_seconds() > self._conf.resend_interval)
 
     def _finish(
         self,
@@ -136,7 +136,7 @@ class Reaper(threading.Thread):
             return
         reason, detail = verdict
         ended = self._database.write(
-            testcases.finish,
+            attempts.finish,
             cases,
             now,
             states=states,

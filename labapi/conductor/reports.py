@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from labapi.case import ACTIVE, Reason, State
 from labapi.conductor import events
-from labapi.db import outputs, testcases
+from labapi.db import attempts, outputs
 from labapi.db.session import Database, Record
 from labapi.rpc.messages import CaseChanged, CaseResult, CaseStarted, Message, Output
 from labapi.rpc.publisher import Publisher
@@ -74,7 +74,7 @@ class Reports:
         self, connection: Connection, reports: list[Report], now: datetime.datetime
     ) -> _Work:
         work = _Work()
-        rows = testcases.lock(connection, {report.case for report in reports})
+        rows = attempts.lock(connection, {report.case for report in reports})
         for report in reports:
             row = rows.get(report.case)
             if row is None or (row.attempt, row.host) != (report.attempt, report.host):
@@ -95,11 +95,11 @@ class Reports:
                     work.lost.append(row.uuid)
                 else:
                     _take(report, row, now, work)
-        testcases.mark_started(connection, work.started)
-        testcases.grow_output(connection, work.sizes)
-        testcases.change(connection, list(work.finished.values()))
+        attempts.mark_started(connection, work.started)
+        attempts.grow_output(connection, work.sizes)
+        attempts.change(connection, list(work.finished.values()))
         outputs.add(connection, work.chunks)
-        testcases.rerun(connection, work.lost, "its agent stopped while it ran; it runs again")
+        attempts.rerun(connection, work.lost, "its agent stopped while it ran; it runs again")
         return work
 
     def _may_run_again(self, report: Report, row: Record) -> bool:

@@ -13,7 +13,7 @@ import pytest
 import webob
 
 from labapi.case import State
-from labapi.db import outputs, testcases
+from labapi.db import attempts, outputs, testcases
 from tests.lab import HOST, Gate, Lab, until
 
 
@@ -110,7 +110,7 @@ def test_a_follower_who_goes_away(lab: Lab) -> None:
     assert next(iter(stream)) == b"begun\n"
     stream.close()  # type: ignore[attr-defined]  # what a server does when its client is gone
     assert not lab.backend.waiters._waiting
-    lab.database.write(testcases.request_cancel, case, datetime.datetime.now(datetime.UTC))
+    lab.database.write(attempts.request_cancel, case, datetime.datetime.now(datetime.UTC))
     lab.backend.hints.cancel_wanted(case)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import webob
 
-from labapi.db import hosts, services, testcases
+from labapi.db import attempts, hosts, services, testcases
 from labapi.rpc.messages import Announce, MethodDescription
 from tests.lab import Lab
 
@@ -59,7 +59,7 @@ def test_a_host_is_given_what_it_has_room_for(lab: Lab, host: str) -> None:
 def test_nobody_is_given_a_place_past_who_waits(lab: Lab, host: str) -> None:
     first = post(lab, host)
     lab.database.write(
-        testcases.change,
+        attempts.change,
         [{"row": first.id, "state": "queued", "attempt": None, "dispatched_at": None}],
     )
     assert post(lab, host).state == "queued"

@@ -24,7 +24,7 @@ class Hints:
 
     What to do is in the database, and conductors look there by themselves: every
     ``sweep_interval`` for what waits, and for what was given and has not begun after
-    ``offer_interval``. A hint only saves that time. So hints are sent without confirms, and are
+    ``resend_interval``. A hint only saves that time. So hints are sent without confirms, and are
     dropped while the broker is away.
 
     :ivar away: the broker was away at the last try

@@ -21,7 +21,7 @@ from labapi.api.schemas import testcases as bodies
 from labapi.api.views import testcases as views
 from labapi.case import Result, State
 from labapi.context import RequestContext
-from labapi.db import testcases
+from labapi.db import attempts, testcases
 from labapi.db.session import Database, Record
 from labapi.exceptions import Conflict, InvalidInput, NotFound
 from labapi.servicegroup.driver import Liveness
@@ -135,7 +135,7 @@ class TestCases(Controller):
         case = self._visible(request.context, testcase_id)
         self._policy.check(request.context, "testcases:cancel", case.project_id)
         now = datetime.datetime.now(datetime.UTC)
-        state = self._database.write(testcases.request_cancel, case.uuid, now)
+        state = self._database.write(attempts.request_cancel, case.uuid, now)
         if state == State.FINISHED:
             raise Conflict(f"case {case.uuid} is finished already")
         if state != State.QUEUED:

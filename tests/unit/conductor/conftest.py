@@ -14,7 +14,7 @@ from labapi.case import State
 from labapi.conductor.dispatch import Dispatcher
 from labapi.conductor.reaper import Reaper
 from labapi.conductor.reports import Reports
-from labapi.db import hosts, testcases
+from labapi.db import attempts, hosts, testcases
 from labapi.db.session import Database, Record
 from labapi.exceptions import BrokerUnavailable
 from labapi.rpc.messages import Announce
@@ -96,7 +96,7 @@ class Parts:
         return row
 
     def set(self, case: str, **values: Any) -> None:
-        self.database.write(testcases.change, [{"row": self.get(case).id, **values}])
+        self.database.write(attempts.change, [{"row": self.get(case).id, **values}])
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import datetime
 
 from labapi.case import State
 from labapi.conductor.reaper import BINARY
-from labapi.db import services, testcases
+from labapi.db import attempts, services
 from labapi.rpc.messages import CancelCase, RunCase, Wake
 from labapi.rpc.transport import agent_key
 from tests.unit.conductor.conftest import Parts, after
@@ -80,7 +80,7 @@ def test_a_broker_that_is_away_delays_a_case(parts: Parts) -> None:
     parts.beat(parts.host, later)
     parts.reaper.sweep(later)
     (command,) = [c for c in parts.outbox.take(RunCase) if c.case == case]
-    assert command.attempt == attempt, "what may have arrived is offered with the same attempt"
+    assert command.attempt == attempt, "what may have arrived is resent with the same attempt"
 
 
 def test_a_host_without_a_queue_lets_its_case_wait(parts: Parts) -> None:
@@ -95,16 +95,16 @@ def test_a_host_without_a_queue_lets_its_case_wait(parts: Parts) -> None:
 def test_only_what_is_cancelling_is_cancelled(parts: Parts) -> None:
     running, cancelling = parts.add(), parts.add()
     parts.dispatcher.dispatch([parts.host])
-    parts.database.write(testcases.request_cancel, cancelling, datetime.datetime.now(datetime.UTC))
+    parts.database.write(attempts.request_cancel, cancelling, datetime.datetime.now(datetime.UTC))
     parts.dispatcher.handle([Wake(cancelled=[running, cancelling, "no such case"])])
     assert [c.case for c in parts.outbox.take(CancelCase)] == [cancelling]
 
 
-def test_an_agent_that_comes_back_is_offered_what_it_had_not_begun(parts: Parts) -> None:
+def test_an_agent_that_comes_back_is_sent_what_it_had_not_begun(parts: Parts) -> None:
     unbegun, begun = parts.add(), parts.add()
     parts.dispatcher.dispatch([parts.host])
     parts.database.write(
-        testcases.mark_started, [(parts.get(begun).id, datetime.datetime.now(datetime.UTC))]
+        attempts.mark_started, [(parts.get(begun).id, datetime.datetime.now(datetime.UTC))]
     )
     parts.outbox.take(RunCase)
     parts.dispatcher.arrived([parts.host])

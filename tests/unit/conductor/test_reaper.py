@@ -7,7 +7,7 @@ import datetime
 import pytest
 
 from labapi.case import State
-from labapi.db import hosts, testcases
+from labapi.db import attempts, hosts
 from labapi.rpc.messages import CancelCase, CaseChanged, RunCase
 from tests.unit.conductor.conftest import Parts
 
@@ -72,14 +72,14 @@ def test_a_case_that_waits_too_long(parts: Parts) -> None:
 
 
 def test_a_cancel_is_repeated_until_it_is_answered(parts: Parts, running: str) -> None:
-    parts.database.write(testcases.request_cancel, running, now())
+    parts.database.write(attempts.request_cancel, running, now())
     for _ in range(2):
         parts.reaper.sweep(now(7))
         assert running in [c.case for c in parts.outbox.take(CancelCase)]
 
 
 def test_a_cancelled_case_of_a_lost_host_ends(parts: Parts, running: str) -> None:
-    parts.database.write(testcases.request_cancel, running, now())
+    parts.database.write(attempts.request_cancel, running, now())
     parts.reaper.sweep(now(62))
     assert parts.get(running).state == State.FINISHED
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from labapi.case import State
-from labapi.db import hosts, outputs, testcases
+from labapi.db import attempts, hosts, outputs, queue, testcases
 from labapi.db.session import Database
 from labapi.rpc.messages import Announce
 
@@ -63,17 +63,17 @@ def test_claim_takes_the_oldest_and_each_with_an_attempt_of_its_own(
     database: Database, host: str
 ) -> None:
     cases = [add(database, host) for _ in range(3)]
-    claimed = database.write(testcases.claim, {host: 2}, NOW)
+    claimed = database.write(queue.claim, {host: 2}, NOW)
     assert [case.uuid for case in claimed] == cases[:2]
     assert len({case.attempt for case in claimed}) == 2
     stored = [database.read(testcases.get, case) for case in cases]
     assert [case.attempt for case in stored[:2]] == [case.attempt for case in claimed]
     assert [case.state for case in stored] == ["running", "running", "queued"]
-    (demand,) = database.read(testcases.demand, [host, "stranger"])
+    (demand,) = database.read(queue.demand, [host, "stranger"])
     assert (demand.host, demand.slots, demand.active) == (host, 2, 2)
-    assert host in database.read(testcases.waiting_hosts)
-    database.write(testcases.claim, {host: 1}, NOW)
-    assert database.read(testcases.demand, [host]) == []
+    assert host in database.read(queue.waiting_hosts)
+    database.write(queue.claim, {host: 1}, NOW)
+    assert database.read(queue.demand, [host]) == []
 
 
 def test_conductors_that_claim_at_once_share_the_cases(database: Database, host: str) -> None:
@@ -82,7 +82,7 @@ def test_conductors_that_claim_at_once_share_the_cases(database: Database, host:
 
     def claim() -> None:
         for _ in range(10):
-            rows = database.write(testcases.claim, {host: 3}, NOW)
+            rows = database.write(queue.claim, {host: 3}, NOW)
             claimed.extend(row.uuid for row in rows)
 
     threads = [threading.Thread(target=claim) for _ in range(4)]
@@ -90,40 +90,40 @@ def test_conductors_that_claim_at_once_share_the_cases(database: Database, host:
         thread.start()
     for thread in threads:
         thread.join(120)
-    claimed += [row.uuid for row in database.write(testcases.claim, {host: 40}, NOW)]
+    claimed += [row.uuid for row in database.write(queue.claim, {host: 40}, NOW)]
     assert sorted(claimed) == sorted(cases)
 
 
 def test_a_released_case_waits_again(database: Database, host: str) -> None:
     case = add(database, host)
-    (claimed,) = database.write(testcases.claim, {host: 1}, NOW)
-    database.write(testcases.release, [claimed.attempt], "no queue")
+    (claimed,) = database.write(queue.claim, {host: 1}, NOW)
+    database.write(queue.release, [claimed.attempt], "no queue")
     row = database.read(testcases.get, case)
     assert (row.state, row.attempt, row.detail) == (State.QUEUED, None, "no queue")
 
 
-def test_only_what_nobody_has_begun_is_offered_again(database: Database, host: str) -> None:
+def test_only_what_nobody_has_begun_is_resent(database: Database, host: str) -> None:
     begun, unbegun, _ = (add(database, host) for _ in range(3))
-    claimed = database.write(testcases.claim, {host: 2}, NOW)
-    database.write(testcases.mark_started, [(claimed[0].id, NOW)])
-    assert database.read(testcases.unbegun, [host]) == [unbegun]
-    (offered,) = database.write(testcases.reoffer, [begun, unbegun], NOW + SECOND)
-    assert (offered.uuid, offered.attempt) == (unbegun, claimed[1].attempt)
-    assert offered.dispatched_at == NOW + SECOND
+    claimed = database.write(queue.claim, {host: 2}, NOW)
+    database.write(attempts.mark_started, [(claimed[0].id, NOW)])
+    assert database.read(queue.unbegun, [host]) == [unbegun]
+    (resent,) = database.write(queue.resend, [begun, unbegun], NOW + SECOND)
+    assert (resent.uuid, resent.attempt) == (unbegun, claimed[1].attempt)
+    assert database.read(testcases.get, unbegun).dispatched_at == NOW + SECOND
 
 
 def test_the_first_start_counts(database: Database, host: str) -> None:
     case = add(database, host)
-    (claimed,) = database.write(testcases.claim, {host: 1}, NOW)
-    database.write(testcases.mark_started, [(claimed.id, NOW + SECOND)])
-    database.write(testcases.mark_started, [(claimed.id, NOW + 9 * SECOND)])
+    (claimed,) = database.write(queue.claim, {host: 1}, NOW)
+    database.write(attempts.mark_started, [(claimed.id, NOW + SECOND)])
+    database.write(attempts.mark_started, [(claimed.id, NOW + 9 * SECOND)])
     assert database.read(testcases.get, case).started_at == NOW + SECOND
 
 
 def test_finish_moves_only_from_the_states_it_names(database: Database, host: str) -> None:
     queued, other = add(database, host), add(database, host, state=State.FINISHED)
     ended = database.write(
-        testcases.finish,
+        attempts.finish,
         [queued, other],
         NOW,
         states=(State.QUEUED,),
@@ -138,14 +138,14 @@ def test_finish_moves_only_from_the_states_it_names(database: Database, host: st
 
 def test_cancel_in_every_state(database: Database, host: str) -> None:
     case = add(database, host)
-    assert database.write(testcases.request_cancel, case, NOW) == State.QUEUED
+    assert database.write(attempts.request_cancel, case, NOW) == State.QUEUED
     assert database.read(testcases.get, case).result == "CANCELLED"
-    assert database.write(testcases.request_cancel, case, NOW) == State.FINISHED
+    assert database.write(attempts.request_cancel, case, NOW) == State.FINISHED
     running = add(database, host)
-    database.write(testcases.claim, {host: 1}, NOW)
-    assert database.write(testcases.request_cancel, running, NOW) == State.RUNNING
-    assert database.write(testcases.request_cancel, running, NOW) == State.CANCELLING
-    assert database.write(testcases.request_cancel, str(uuid.uuid4()), NOW) is None
+    database.write(queue.claim, {host: 1}, NOW)
+    assert database.write(attempts.request_cancel, running, NOW) == State.RUNNING
+    assert database.write(attempts.request_cancel, running, NOW) == State.CANCELLING
+    assert database.write(attempts.request_cancel, str(uuid.uuid4()), NOW) is None
 
 
 def test_pages_come_newest_first_and_meet_without_gap(database: Database, host: str) -> None:
@@ -191,9 +191,9 @@ def test_announcing_again_keeps_id_and_uuid(database: Database, host: str) -> No
 def test_a_host_is_up_from_its_beat_to_its_goodbye(database: Database, host: str) -> None:
     database.write(hosts.beat, hosts.AGENT, {host: {"load": 1}}, NOW)
     add(database, host)
-    (row,) = database.read(testcases.demand, [host])
+    (row,) = database.read(queue.demand, [host])
     assert (row.last_seen_at, row.stopped, row.slots, row.active) == (NOW, False, 2, 0)
     database.write(hosts.beat, hosts.AGENT, {host: None}, NOW + SECOND, stopped=True)
-    (row,) = database.read(testcases.demand, [host])
+    (row,) = database.read(queue.demand, [host])
     assert (row.last_seen_at, row.stopped) == (NOW + SECOND, True)
     assert set(database.read(hosts.known, [host, "stranger"])) == {host}
