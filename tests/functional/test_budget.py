@@ -101,8 +101,6 @@ def count(lab: Lab) -> Iterator[Count]:
     assert lab.agent is not None
     lab.agent._journal._db.set_trace_callback(lambda _: count.note("journal"))
     with pytest.MonkeyPatch.context() as patched:
-        # SQLAlchemy never sets it back, and whoever is listened to reads no row on the short way.
-        patched.setattr(sqlalchemy.Engine, "_has_events", True)
         patched.setattr(Producer, "publish", counted)
         event.listen(sqlalchemy.Engine, "before_cursor_execute", count.statement)
         event.listen(sqlalchemy.Engine, "commit", count.commit)

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy
 from sqlalchemy import bindparam, event, exc, select
 
-from labapi.db import hosts
+from labapi.db import hosts, testcases
 from labapi.db.models import Host, Service
 from labapi.db.prepared import Prepared
 from labapi.db.session import Database
@@ -44,11 +44,22 @@ def name(database: Database) -> str:
     return name
 
 
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing but the short way answer."""
+
+    def long(*_: Any) -> None:
+        raise AssertionError("SQLAlchemy was asked")
+
+    monkeypatch.setattr(Prepared, "_usual", long)
+
+
 def both(database: Database, **values: Any) -> list[Any]:
     usual = database.read(lambda c: c.execute(STATEMENT, values).one_or_none())
     return [usual, database.read(PREPARED.one_or_none, values)]
 
 
+@pytest.mark.usefixtures("short")
 def test_a_row_is_sqlalchemys(database: Database, name: str) -> None:
     usual, prepared = both(database, name=name, more_than=1)
     assert prepared == usual
@@ -60,8 +71,35 @@ def test_a_row_is_sqlalchemys(database: Database, name: str) -> None:
     assert prepared.disabled is False
 
 
+@pytest.mark.usefixtures("short")
 def test_no_row_is_none(database: Database, name: str) -> None:
     assert both(database, name=name, more_than=2) == [None, None]
+
+
+@pytest.mark.usefixtures("short")
+def test_all_of_ours_take_the_short_way(
+    database: Database, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = {
+        value
+        for module in (hosts, testcases)
+        for value in vars(module).values()
+        if isinstance(value, Prepared)
+    }
+    taken = set()
+    one_or_none = Prepared.one_or_none
+
+    def noted(self: Prepared, connection: Any, values: Any) -> Any:
+        taken.add(self)
+        return one_or_none(self, connection, values)
+
+    monkeypatch.setattr(Prepared, "one_or_none", noted)
+    (host,) = database.read(testcases.target, name)
+    assert (host.host, host.active, host.waited_for) == (name, 0, False)
+    assert database.read(hosts.get, host.id) == database.read(hosts.get, host.uuid)
+    assert database.read(testcases.get, "none") is None
+    assert database.read(testcases.ending, "none") is None
+    assert taken == ours
 
 
 def test_who_listens_hears_it(database: Database, name: str) -> None:
@@ -75,7 +113,18 @@ def test_who_listens_hears_it(database: Database, name: str) -> None:
         database.read(PREPARED.one_or_none, {"name": name, "more_than": 1})
     finally:
         event.remove(sqlalchemy.Engine, "before_cursor_execute", hear)
+    database.read(PREPARED.one_or_none, {"name": name, "more_than": 1})
     assert [statement[:15] for statement in heard] == ["SELECT hosts.id"]
+
+
+def test_who_logs_statements_sees_it(
+    database: Database, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = {"name": name, "more_than": 1}
+    with caplog.at_level("INFO", logger="sqlalchemy.engine"):
+        database.read(PREPARED.one_or_none, values)
+    database.read(PREPARED.one_or_none, values)
+    assert len([r for r in caplog.records if r.getMessage().startswith("SELECT hosts.id")]) == 1
 
 
 def test_an_error_is_sqlalchemys(database: Database) -> None:
