@@ -85,6 +85,20 @@ API_OPTS: list[cfg.Opt] = [
         min=0,
         help="Longest time, in seconds, that POST /testcases?wait= may block.",
     ),
+    cfg.FloatOpt(
+        "default_timeout",
+        deprecated_group="conductor",
+        default=600.0,
+        min=0.1,
+        help="Seconds that a case may run if it does not say otherwise.",
+    ),
+    cfg.FloatOpt(
+        "max_timeout",
+        deprecated_group="conductor",
+        default=86400.0,
+        min=1,
+        help="Longest timeout, in seconds, that a case may ask for.",
+    ),
     cfg.IntOpt(
         "max_json_depth", default=64, min=4, max=200, help="Deepest nesting of a JSON body."
     ),
@@ -185,26 +199,10 @@ CONDUCTOR_OPTS: list[cfg.Opt] = [
         help="Seconds between looks for cases that wait, are overdue or are lost.",
     ),
     cfg.FloatOpt(
-        "default_timeout",
-        default=600.0,
-        min=0.1,
-        help="Seconds that a case may run if it does not say otherwise.",
-    ),
-    cfg.FloatOpt(
-        "max_timeout", default=86400.0, min=1, help="Longest timeout that a case may ask for."
-    ),
-    cfg.FloatOpt(
         "queue_timeout",
         default=3600.0,
         min=1,
         help="Seconds that a case may wait for its host before it ends as ERROR/expired.",
-    ),
-    cfg.IntOpt(
-        "dispatch_ahead",
-        default=8,
-        min=0,
-        help="Cases given to a host beyond its slots, so that the next one is there when one ends."
-        " Of those that wait there the most urgent begins first; many short cases want more.",
     ),
     cfg.FloatOpt(
         "resend_interval",
@@ -254,6 +252,17 @@ CONDUCTOR_OPTS: list[cfg.Opt] = [
         min=0,
         help="Seconds after which the facts in a host's heartbeats are written again. While at most"
         " 100 heartbeats come in one batch, they are written each time.",
+    ),
+]
+
+SCHEDULER_OPTS: list[cfg.Opt] = [
+    cfg.IntOpt(
+        "dispatch_ahead",
+        deprecated_group="conductor",
+        default=8,
+        min=0,
+        help="Cases given to a host beyond its slots, so that the next one is there when one ends."
+        " Of those that wait there the most urgent begins first; many short cases want more.",
     ),
 ]
 
@@ -411,6 +420,7 @@ GROUPS: dict[str | None, list[cfg.Opt]] = {
     "database": DATABASE_OPTS,
     "messaging": MESSAGING_OPTS,
     "conductor": CONDUCTOR_OPTS,
+    "scheduler": SCHEDULER_OPTS,
     "servicegroup": SERVICEGROUP_OPTS,
     "agent": AGENT_OPTS,
 }

@@ -16,6 +16,7 @@ from labapi.exceptions import BrokerUnavailable
 from labapi.rpc.messages import CancelCase, Message, RunCase, Wake
 from labapi.rpc.publisher import Envelope, Publisher
 from labapi.rpc.transport import agent_key, control_key
+from labapi.scheduler.room import Room
 from labapi.servicegroup.driver import Liveness
 
 LOG = log.getLogger(__name__)
@@ -37,6 +38,7 @@ class Dispatcher:
     ) -> None:
         self._conf = conf.conductor
         self.liveness = liveness
+        self._room = Room(conf, liveness)
         self._database = database
         self._publisher = publisher
 
@@ -64,12 +66,7 @@ class Dispatcher:
             return
         now = datetime.datetime.now(datetime.UTC)
         rows = self._database.read(queue.demand, wanted)
-        room = {
-            row.host: row.slots + self._conf.dispatch_ahead - row.active
-            for row in rows
-            if not row.disabled and self.liveness.is_up(row, now)
-        }
-        free = {host: cases for host, cases in room.items() if cases > 0}
+        free = {row.host: room for row in rows if (room := self._room.of(row, now))}
         if free:
             claimed = self._database.write(queue.claim, free, now)
             self._send(claimed, {row.host: row.agent for row in rows})

@@ -23,6 +23,7 @@ CONFIG = """
 [DEFAULT]
 state_path = {state}
 [api]
+default_timeout = 15
 port = {port}
 workers = 1
 paste_config = {root}/etc/api-paste.ini
@@ -43,7 +44,6 @@ service_down_time = 8
 sweep_interval = 0.5
 resend_interval = 4
 report_timeout = 15
-default_timeout = 15
 queue_timeout = 3600
 [agent]
 host = {name}

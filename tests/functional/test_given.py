@@ -19,7 +19,7 @@ from tests.lab import Lab
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A lab whose conductor does nothing and whose hosts have no agent behind them."""
-    lab = Lab(tmp_path_factory.mktemp("lab"), conductor__dispatch_ahead=1).start(agent=False)
+    lab = Lab(tmp_path_factory.mktemp("lab"), scheduler__dispatch_ahead=1).start(agent=False)
     lab.conductor.stop()
     lab.backend.hints.stop()  # what it finds out about the broker is what the tests say
     yield lab

@@ -24,6 +24,7 @@ from labapi.context import RequestContext
 from labapi.db import attempts, testcases
 from labapi.db.session import Database, Record
 from labapi.exceptions import Conflict, InvalidInput, NotFound
+from labapi.scheduler.room import Room
 from labapi.servicegroup.driver import Liveness
 
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
@@ -74,7 +75,7 @@ class TestCases(Controller):
         self._policy = policy
         self._hints = hints
         self._waiters = waiters
-        self._liveness = liveness
+        self._room = Room(conf, liveness)
 
     def create(self, request: Request) -> webob.Response:
         """Accept a case: 202, or with ``?wait=SECONDS`` 200 once it is finished."""
@@ -165,7 +166,7 @@ class TestCases(Controller):
         host = lookup.host_named(self._database, request.environ, body["host"])
         host_guard.check(request.environ, host)
         catalogue.check(host, body["plugin"], body["method"], parameters)
-        limits = self._conf.conductor
+        limits = self._conf.api
         timeout = body.get("timeout", limits.default_timeout)
         if timeout > limits.max_timeout:
             raise InvalidInput(f"timeout: the longest allowed is {limits.max_timeout:g} seconds")
@@ -195,10 +196,8 @@ class TestCases(Controller):
         """
         return (
             not host.waited_for
-            and not host.disabled
-            and host.active < host.slots + self._conf.conductor.dispatch_ahead
             and not self._hints.away  # then nobody would hear of it
-            and self._liveness.is_up(host, now)
+            and self._room.of(host, now) > 0
         )
 
     def _tell(self, case: dict[str, Any]) -> None:

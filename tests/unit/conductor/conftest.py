@@ -53,7 +53,7 @@ class Parts:
     """The conductor's parts around one database."""
 
     def __init__(self, database: Database) -> None:
-        self.conf = config.new(conductor__service_down_time=60.0, conductor__dispatch_ahead=0)
+        self.conf = config.new(conductor__service_down_time=60.0, scheduler__dispatch_ahead=0)
         self.conf([], project="labapi", default_config_files=[])
         self.database = database
         self.outbox: Any = Outbox()
