@@ -32,18 +32,9 @@ _HEAD = (
     .scalar_subquery()
 )
 _ENDING = Prepared(
-    select(
-        TestCase.state,
-        TestCase.result,
-        TestCase.reason,
-        TestCase.detail,
-        TestCase.exit_code,
-        TestCase.data,
-        TestCase.output_size,
-        TestCase.started_at,
-        TestCase.finished_at,
-        _HEAD.label("head"),
-    ).where(TestCase.uuid == bindparam("uuid"), TestCase.state == State.FINISHED)
+    select(*TestCase.__table__.columns, _HEAD.label("head")).where(
+        TestCase.uuid == bindparam("uuid"), TestCase.state == State.FINISHED
+    )
 )
 _INSERT = insert(TestCase)
 _OF_KEY = TestCase.idempotency == bindparam("key")
@@ -93,9 +84,9 @@ def get(connection: Connection, case: str) -> Record | None:
 
 
 def ending(connection: Connection, case: str) -> Record | None:
-    """Return how a case ended, None if it has not.
+    """Return a case that has ended, None if it has not.
 
-    :returns: the columns that its end has set, and ``head``, the first piece of its output
+    :returns: its columns, and ``head``, the first piece of its output
     """
     return _ENDING.one_or_none(connection, {"uuid": case})
 

@@ -151,14 +151,14 @@ class TestCases(Controller):
             ended, wait, lambda: self._database.read(testcases.ending, case_id)
         )
 
-    def _made(self, case: dict[str, Any], ending: Record | None) -> dict[str, Any]:
+    def _made(self, case: dict[str, Any], ending: Record | None) -> views.WholeCase:
         """Show a case that this request has made, and what has become of it."""
         if ending is None:
             return views.whole(case, b"", truncated=False)
         head = ending.head or b""
         if len(head) != ending.output_size or len(head) > self._conf.api.inline_output:
             return self._whole(lookup.testcase(self._database, case["uuid"]))
-        return views.whole({**case, **ending._asdict()}, head, truncated=False)
+        return views.whole(ending._asdict(), head, truncated=False)
 
     def _row(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
         schemas.check(bodies.CREATE, body)
@@ -206,7 +206,7 @@ class TestCases(Controller):
         else:
             self._hints.case_given(case["uuid"])
 
-    def _whole(self, case: Record) -> dict[str, Any]:
+    def _whole(self, case: Record) -> views.WholeCase:
         inline = self._conf.api.inline_output
         output = b"".join(outputs.text(self._database, case, 0, inline))
         return views.whole(case._asdict(), output[:inline], truncated=len(output) > inline)
@@ -233,10 +233,10 @@ class TestCases(Controller):
         return seconds
 
 
-def _accepted(request: Request, case: dict[str, Any], *, finished: bool) -> webob.Response:
+def _accepted(request: Request, case: views.WholeCase, *, finished: bool) -> webob.Response:
     # Who does not wait gets 202 always, also for a case that was faster than this answer.
     response = json_response(case, 200 if finished else 202)
-    response.headers["Location"] = f"{request.path_url.rstrip('/')}/{case['id']}"
+    response.headers["Location"] = f"{request.path_url.rstrip('/')}/{case.id}"
     return response
 
 
