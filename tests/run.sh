@@ -20,7 +20,7 @@ for check in $checks; do
         "$BIN/coverage" erase
         ;;
     unit)
-        "$BIN/coverage" run -m pytest -q tests/unit tests/middleware
+        "$BIN/coverage" run -m pytest -q tests/unit tests/developing tests/middleware
         ;;
     functional)
         "$BIN/coverage" run -m pytest -q tests/functional
