@@ -13,20 +13,23 @@ It has no options. What it does, for everything to the right of it in the pipeli
   status; its other headers (``WWW-Authenticate``, ``Retry-After``, ``Allow`` …) stay. Short plain
   text of a 4xx becomes the message. So does that of a JSON ``{"error": {"code", "message"}}``, the
   form of keystonemiddleware. Other JSON passes untouched.
+* A path with control characters (``%0a``) is a 400 at once. What matches paths by expressions, such
+  as the rules of a rate limit, may take one with a line break at its end for another path than the
+  application does.
 * A client that hangs up while it is sending is not a fault: one line at level info.
-* HTML only for who prefers it to JSON in ``Accept``.
+* A client that prefers HTML to JSON in ``Accept``, as browsers do, gets HTML.
 """
 
 from __future__ import annotations
 
-import json
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from labapi_middleware import faults, log_text
+from labapi_middleware import faults, foreign_answer, log_text
 from labapi_middleware.client_input import ClientInput, has_body
 from labapi_middleware.filter import Filter, factory
 
@@ -36,18 +39,9 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 _HUNG_UP = "The request's body ended early."
-# A message is a sentence; a longer text is a page or a traceback. Bytes.
-_LONGEST_MESSAGE = 500
-# How much of an answer that will be replaced is looked at. Bytes.
-_LOOK = 16384
-# These describe the body that is replaced.
-_OF_THE_BODY = frozenset(
-    {
-        *("accept-ranges", "etag", "last-modified", "transfer-encoding"),
-        *("content-disposition", "content-encoding", "content-language", "content-length"),
-        *("content-md5", "content-range", "content-type"),
-    }
-)
+# WSGI hands on a path decoded as latin-1, so these are the bytes of ASCII's control characters.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NO_PATH = "The URL's path has a control character."
 
 
 class _WatchedInput(ClientInput):
@@ -70,6 +64,9 @@ class Faultwrap(Filter):
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Hand the request on and look at what comes back."""
+        if _CONTROL.search(environ.get("PATH_INFO", "")):
+            LOG.info("%s denied: the path has a control character", log_text.request_line(environ))
+            return faults.respond(environ, start_response, 400, _NO_PATH)
         body_in = None
         if has_body(environ):
             body_in = environ["wsgi.input"] = _WatchedInput(environ["wsgi.input"])
@@ -194,19 +191,19 @@ class _Answer:
         """Return the body of a held error: as it is if it is JSON, or a fault instead."""
         status, headers, exc_info = self._held or ("", [], None)
         code = int(status[:3])
-        kind = _content_type(headers)
+        kind = foreign_answer.content_type(headers)
         seen = list(self._written)
         if "json" in kind:
-            seen = seen or list(_some(chunks, 1))
+            seen = seen or list(foreign_answer.beginning(chunks, 1))
             text = self._foreign(code, seen, chunks)
             if text is None:
                 self._pass(status, headers, exc_info)
                 return chain(seen, chunks)
         else:
-            seen += _some(chunks, _LOOK)
-            text = _message(code, kind, b"".join(seen))
+            seen += foreign_answer.beginning(chunks)
+            text = foreign_answer.message(code, kind, b"".join(seen))
         self.close()
-        kept = [item for item in headers if item[0].lower() not in _OF_THE_BODY]
+        kept = foreign_answer.lasting(headers)
         return faults.respond(
             self._environ,
             self._pass,
@@ -229,12 +226,8 @@ class _Answer:
         browser = faults.prefers_html(self._environ.get("HTTP_ACCEPT", ""))
         if not browser and not head.startswith(b'{"error"'):
             return None
-        seen += _some(chunks, _LOOK)
-        try:
-            (error,) = json.loads(b"".join(seen)).values()
-            return str(error["message"]) if "code" in error else None
-        except (ValueError, LookupError, TypeError, AttributeError):
-            return None
+        seen += foreign_answer.beginning(chunks)
+        return foreign_answer.json_message(b"".join(seen))
 
     # When it fails
 
@@ -272,34 +265,6 @@ def _greenlet_exit() -> type[BaseException]:
     """Return what ends a green thread; eventlet's timeouts, BaseExceptions too, are faults."""
     ends: type[BaseException] = getattr(sys.modules.get("greenlet"), "GreenletExit", SystemExit)
     return ends
-
-
-def _content_type(headers: Iterable[tuple[str, str]]) -> str:
-    for key, value in headers:
-        if key.lower() == "content-type":
-            return value.partition(";")[0].strip().lower()
-    return ""
-
-
-def _some(chunks: Iterator[bytes], enough: int) -> Iterator[bytes]:
-    total = 0
-    for chunk in chunks:
-        yield chunk
-        total += len(chunk)
-        if total >= enough:
-            return
-
-
-def _message(code: int, kind: str, body: bytes) -> str:
-    """Return what to tell the client instead of a foreign answer.
-
-    A server error's text may be that of an exception, and markup is for browsers.
-    """
-    if code < 500 and kind == "text/plain" and 0 < len(body) <= _LONGEST_MESSAGE:
-        text = " ".join(body.decode("utf-8", "replace").split())
-        if text:
-            return text
-    return faults.message(code)
 
 
 filter_factory = factory(Faultwrap)

@@ -351,8 +351,24 @@ def test_a_client_that_stops_reading_closes_the_body():
     assert body.closed == 1
 
 
+@pytest.mark.parametrize("character", ["\n", "\r", "\0", "\t", "\x1b", "\x7f"])
+def test_a_path_with_a_control_character_goes_no_further(character, recorder, caplog):
+    with caplog.at_level("INFO"):
+        answer = wrapped(recorder, path=f"/v2.1/slaves/1/metadata{character}")
+    assert_fault(answer, 400, "badRequest", "The URL's path has a control character.")
+    assert recorder.calls == 0
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.endswith(f"metadata%{ord(character):02X} denied: the path has a control character")
+
+
+def test_a_path_in_another_script_goes_on(recorder):
+    path = "/хост".encode().decode("latin-1")  # its bytes are C1 controls in latin-1
+    assert wrapped(recorder, path=path).status == 200
+
+
 def test_a_path_cannot_forge_a_log_line(caplog):
-    wrapped(raising(RuntimeError()), path="/x\r\nERROR forged\x1b[2J")
+    # As latin-1: NEL, which some programs take for a line break, and a C1 control sequence.
+    wrapped(raising(RuntimeError()), path="/x\x85ERROR forged\x9b2J")
     (record,) = caplog.records
     assert record.getMessage().isprintable()
 
