@@ -135,11 +135,10 @@ class Basic(Filter):
     def _user(self, environ: WSGIEnvironment) -> str | None:
         """Return who proves to be who, None if nobody does."""
         header = environ.get("HTTP_AUTHORIZATION")
-        if header is None:
-            return None
-        given = credentials(header)
+        given = credentials(header or "")
         if given is None:
-            LOG.info("%s: not a login", log_text.request_line(environ))
+            why = "not a login of HTTP Basic" if header else "no login"
+            LOG.info("%s denied: %s", log_text.request_line(environ), why)
             return None
         user, password = given
         hashed = self.passwords.hash_of(user)
@@ -149,7 +148,7 @@ class Basic(Filter):
             return user
         # The name only if it is one: people type passwords into the wrong field.
         whose = f"of {user}" if known else "or unknown user"
-        LOG.info("%s: wrong password %s", log_text.request_line(environ), whose)
+        LOG.info("%s denied: wrong password %s", log_text.request_line(environ), whose)
         return None
 
 

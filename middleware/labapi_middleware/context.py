@@ -30,6 +30,7 @@ looks like a bad token, and the answer here is 401 instead of auth_token's 503.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -39,9 +40,12 @@ from labapi_middleware.contract import CONTEXT as CONTEXT_GIVEN
 from labapi_middleware.contract import IDENTITY, Need
 from labapi_middleware.environ import CONTEXT, GLOBAL_REQUEST_ID, REQUEST_ID
 from labapi_middleware.filter import Conf, Filter, factory
+from labapi_middleware.log_text import request_line
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+LOG = logging.getLogger(__name__)
 
 
 class Context(Filter):
@@ -60,6 +64,7 @@ class Context(Filter):
         auth = identity.confirmed_by(environ)
         user_id = identity.value(environ, "USER_ID")
         if auth is None or user_id is None:
+            LOG.info("%s denied: no authentication has confirmed who it is", request_line(environ))
             return faults.respond(environ, start_response, 401, faults.message(401))
         for key in identity.claims(environ):
             if key not in identity.CONFIRMED_KEYS or environ[key] is None:

@@ -40,6 +40,7 @@ from labapi_middleware.filter import (
     text,
 )
 from labapi_middleware.forwarded import is_direct
+from labapi_middleware.log_text import request_line
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -100,6 +101,7 @@ class NoAuth(Filter):
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Set the identity, or say why not."""
         if not self.allow_remote and (why := _not_local(environ)):
+            LOG.warning("%s denied: %s", request_line(environ), why)
             return faults.respond(
                 environ, start_response, 403, f"There is no authentication here, and {why}."
             )

@@ -13,15 +13,19 @@ answer when it becomes too large. A ``Content-Length`` that is not a number gets
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from labapi_middleware import faults
 from labapi_middleware.client_input import ClientInput, has_body
 from labapi_middleware.filter import Conf, Filter, Option, factory, integer
+from labapi_middleware.log_text import request_line
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+LOG = logging.getLogger(__name__)
 
 MAX_REQUEST_BODY_SIZE = Option(
     "max_request_body_size", "114688", integer(0, 2**63 - 1), "The largest request body, in bytes."
@@ -81,6 +85,7 @@ class SizeLimit(Filter):
         if length:
             # int() takes "+5", " 5" and "5_0", and other servers on the way read those otherwise.
             if not (length.isascii() and length.isdigit()) or len(length) > _LONGEST_NUMBER:
+                LOG.info("%s denied: Content-Length is not a number", request_line(environ))
                 return faults.respond(
                     environ, start_response, 400, "Content-Length is not a number of bytes."
                 )
@@ -109,6 +114,7 @@ class SizeLimit(Filter):
     def _too_large(
         self, environ: WSGIEnvironment, start_response: StartResponse, exc_info: Any = None
     ) -> Iterable[bytes]:
+        LOG.info("%s denied: the body is larger than %d bytes", request_line(environ), self.limit)
         return faults.respond(
             environ,
             start_response,

@@ -41,11 +41,8 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
-
-from limits import RateLimitItem
 
 from labapi_middleware import faults
 from labapi_middleware.addresses import networks, parse_address
@@ -61,8 +58,10 @@ from labapi_middleware.filter import (
     seconds,
     text,
 )
+from labapi_middleware.log_text import request_line
+from labapi_middleware.ratelimit import answers
 from labapi_middleware.ratelimit.memory import MemoryCounter
-from labapi_middleware.ratelimit.rules import PathPattern, Rule, normalised, rule, subject
+from labapi_middleware.ratelimit.rules import NamedRule, named, normalised, rule, subject
 from labapi_middleware.ratelimit.storage import (
     PAUSE,
     STRATEGIES,
@@ -100,19 +99,6 @@ _LOG_EVERY = 60.0
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class _Named:
-    name: str
-    rule: Rule
-    pattern: PathPattern
-    item: RateLimitItem
-    policy: str
-
-    def matches(self, method: str, path: str) -> bool:
-        methods = self.rule.methods
-        return (not methods or method in methods) and self.pattern.matches(path)
-
-
 class RateLimit(Filter):
     """Count requests and answer 429 to those that are too many."""
 
@@ -123,9 +109,9 @@ class RateLimit(Filter):
     def __init__(self, app: WSGIApplication, conf: Conf) -> None:
         super().__init__(app, conf)
         self.rules = [
-            _named(name, rule, conf[KEY_PREFIX]) for name, rule in conf.members(RULE).items()
+            named(name, rule, conf[KEY_PREFIX]) for name, rule in conf.members(RULE).items()
         ]
-        self.counted = {named.rule.who for named in self.rules}
+        self.counted = {each.rule.who for each in self.rules}
         self.counter = _counter(conf)
         self.exempt = conf[EXEMPT]
         self.closed = conf[ON_STORAGE_FAILURE] == "closed"
@@ -168,13 +154,13 @@ class RateLimit(Filter):
             windows = self.counter.hit([(r.item, subjects[r.rule.who]) for r in rules])
         except StorageAway as error:
             return self._without_storage(error, environ, start_response)
-        fields = _fields(rules, windows)
+        fields = answers.fields(rules, windows)
         refused = [pair for pair in zip(rules, windows, strict=True) if not pair[1].allowed]
         if refused:
             return _refuse(refused, fields, environ, start_response)
 
         def respond(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            return start_response(status, _merged(headers, fields), exc_info)
+            return start_response(status, answers.merged(headers, fields), exc_info)
 
         return self.app(environ, respond)
 
@@ -200,7 +186,7 @@ class RateLimit(Filter):
         except StorageAway as error:
             self._report(error)
             windows = [None] * len(self.rules)
-        described = [_described(*pair) for pair in zip(self.rules, windows, strict=True)]
+        described = [answers.described(*pair) for pair in zip(self.rules, windows, strict=True)]
         return [*before(), *described]
 
     def _without_storage(
@@ -229,13 +215,6 @@ class RateLimit(Filter):
             )
 
 
-def _named(name: str, rule: Rule, prefix: str) -> _Named:
-    item = rule.item()
-    item.namespace = f"{prefix}/{name}"
-    policy = f'"{name}";q={item.amount};w={item.get_expiry()}'
-    return _Named(name, rule, PathPattern(rule.path), item, policy)
-
-
 def _counter(conf: Conf) -> Counter:
     if conf[STORAGE].partition(":")[0] == "memory":
         return MemoryCounter(conf[STRATEGY])
@@ -251,55 +230,21 @@ def _counter(conf: Conf) -> Counter:
         ) from error
 
 
-def _fields(rules: Sequence[_Named], windows: Sequence[Window]) -> list[tuple[str, str]]:
-    left = ", ".join(
-        f'"{rule.name}";r={window.remaining};t={math.ceil(window.reset)}'
-        for rule, window in zip(rules, windows, strict=True)
-    )
-    return [("RateLimit-Policy", ", ".join(rule.policy for rule in rules)), ("RateLimit", left)]
-
-
-def _merged(headers: list[tuple[str, str]], fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Join the fields with those of another rate limit to the right."""
-    own = dict(fields)
-    if not any(name in own for name, _ in headers):
-        return [*headers, *fields]
-    others = []
-    for name, value in headers:
-        if name in own:
-            own[name] += f", {value}"
-        else:
-            others.append((name, value))
-    return [*others, *own.items()]
-
-
 def _refuse(
-    refused: Sequence[tuple[_Named, Window]],
+    refused: Sequence[tuple[NamedRule, Window]],
     fields: list[tuple[str, str]],
     environ: WSGIEnvironment,
     start_response: StartResponse,
 ) -> Iterable[bytes]:
     strictest, window = max(refused, key=lambda pair: pair[1].reset)
     wait = max(1, math.ceil(window.reset))
+    LOG.info("%s denied: rule_%s allows %s", request_line(environ), strictest.name, strictest.rule)
     message = (
         f"Too many requests: the rule '{strictest.name}' allows {strictest.rule}. "
         f"Try again in {wait} seconds."
     )
     headers = [("Retry-After", str(wait)), *fields]
     return faults.respond(environ, start_response, 429, message, headers)
-
-
-def _described(named: _Named, window: Window | None) -> dict[str, Any]:
-    return {
-        "name": named.name,
-        "methods": sorted(named.rule.methods) or ["*"],
-        "path": named.rule.path,
-        "per": named.rule.who,
-        "limit": named.item.amount,
-        "window": named.item.get_expiry(),
-        "remaining": window.remaining if window else None,
-        "reset": math.ceil(window.reset) if window else None,
-    }
 
 
 filter_factory = factory(RateLimit)

@@ -98,6 +98,37 @@ class PathPattern:
         return self._match(path) is not None
 
 
+@dataclass(frozen=True, slots=True)
+class NamedRule:
+    """A rule with its name, made ready to match and to count.
+
+    :ivar item: the rule as the limits library knows it; its namespace begins the keys
+    :ivar policy: the rule in the field ``RateLimit-Policy``
+    """
+
+    name: str
+    rule: Rule
+    pattern: PathPattern
+    item: RateLimitItem
+    policy: str
+
+    def matches(self, method: str, path: str) -> bool:
+        """Say whether the rule counts a request with this path, normalised."""
+        methods = self.rule.methods
+        return (not methods or method in methods) and self.pattern.matches(path)
+
+
+def named(name: str, rule: Rule, prefix: str) -> NamedRule:
+    """Return a rule that counts under its name.
+
+    :param prefix: begins the keys in the storage
+    """
+    item = rule.item()
+    item.namespace = f"{prefix}/{name}"
+    policy = f'"{name}";q={item.amount};w={item.get_expiry()}'
+    return NamedRule(name, rule, PathPattern(rule.path), item, policy)
+
+
 def normalised(path: str) -> str:
     """Return a path without doubled slashes and without one at the end."""
     if "//" in path:
