@@ -84,6 +84,8 @@ setup(
             "agent_add = labapi.cmd.manage_agents:AgentAdd",
             "agent_remove = labapi.cmd.manage_agents:AgentRemove",
             "key_create = labapi.cmd.manage_keys:KeyCreate",
+            "dead-letter_list = labapi.cmd.manage_dead_letters:DeadLetterList",
+            "dead-letter_purge = labapi.cmd.manage_dead_letters:DeadLetterPurge",
             "service_list = labapi.cmd.manage_services:ServiceList",
             "service_enable = labapi.cmd.manage_services:ServiceEnable",
             "service_disable = labapi.cmd.manage_services:ServiceDisable",

@@ -1,10 +1,10 @@
 #!/bin/sh
 # Runs the project's checks: all of them, or the ones named:
-# lint unit functional integration chaos swift keystone isolated
+# lint unit functional attacks integration chaos swift keystone isolated
 set -eu
 cd "$(dirname "$0")/.."
 BIN=${VENV:-.venv}/bin
-checks=${*:-lint services unit functional integration chaos swift keystone isolated report}
+checks=${*:-lint services unit functional attacks integration chaos swift keystone isolated report}
 
 for check in $checks; do
     case $check in
@@ -24,6 +24,9 @@ for check in $checks; do
         ;;
     functional)
         "$BIN/coverage" run -m pytest -q tests/functional
+        ;;
+    attacks)
+        "$BIN/coverage" run -m pytest -q tests/attacks
         ;;
     integration)
         "$BIN/coverage" run -m pytest -q tests/integration \

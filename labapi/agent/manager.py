@@ -122,7 +122,15 @@ class Agent:
         self._timers = Timers(self._slots, duties)
         trust = self._trust
         self._consumers = [
-            BatchConsumer(self._transport, [queue], handle, name=name, batch=batch, verifier=check)
+            BatchConsumer(
+                self._transport,
+                [queue],
+                handle,
+                name=name,
+                batch=batch,
+                verifier=check,
+                keep_dropped=False,
+            )
             for queue, handle, name, batch, check in (
                 (agent_queue(self.host), self._take, "agent-cases", options.slots, trust.cases),
                 (

@@ -12,6 +12,7 @@ from cliff.columns import FormattableColumn
 from cliff.lister import Lister
 
 from labapi.cmd.manage import Manage, Operator
+from labapi.cmd.table import plain
 from labapi.db import hosts, migration, queue, services
 from labapi.db.hosts import AGENT
 from labapi.db.session import Database, Record
@@ -197,9 +198,9 @@ def _database(app: Manage) -> Database:
 
 def _line(row: Record, now: datetime.datetime, liveness: driver.Liveness) -> tuple[Any, ...]:
     return (
-        row.binary,
-        row.host,
-        row.zone,
+        plain(row.binary),
+        plain(row.host),
+        plain(row.zone),
         "disabled" if row.disabled else "enabled",
         State(driver.is_up(liveness, row, now, agent=row.binary == AGENT)),
         Moment(row.last_seen_at),
@@ -213,14 +214,17 @@ def _long(row: Record, load: dict[str, int], claimed: bool) -> tuple[Any, ...]:
         running = load.get(row.host, 0)
         if claimed:
             reason = f"another agent claims this host: labapi-manage agent accept {row.host}"
-    return facts.get("clock_skew"), running, facts.get("release"), reason
+    return facts.get("clock_skew"), running, _plain(facts.get("release")), _plain(reason)
 
 
 def _text(value: Any) -> str:
     if isinstance(value, FormattableColumn):
         value = value.human_readable()
-    # What an agent says of itself must not speak to the terminal.
-    return "-" if value is None else "".join(c if c.isprintable() else "?" for c in str(value))
+    return "-" if value is None else str(value)
+
+
+def _plain(value: Any) -> str | None:
+    return None if value is None else plain(str(value))
 
 
 def _reason(text: str) -> str:

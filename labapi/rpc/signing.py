@@ -24,7 +24,6 @@ import os
 import re
 import stat
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ from nacl.signing import SigningKey, VerifyKey
 from oslo_log import log
 
 from labapi.exceptions import ConfigError
+from labapi.rpc.tally import Tally
 
 LOG = log.getLogger(__name__)
 
@@ -44,7 +44,6 @@ SIGNATURE = "labapi-signature"
 
 TTL = 60.0  # seconds that a command lives which does not say how long
 TOLERANCE = 60.0  # seconds by which conductors' clocks may differ
-LOG_INTERVAL = 60.0  # seconds between two lines about one cause
 _CONTEXT = b"labapi command 1\n"  # a signature made for something else does not count here
 # A file of a key is one line; 32 bytes in base64, those of a private key being its seed.
 _KEY = re.compile(rb"labapi-ed25519-(private|public) ([A-Za-z0-9+/]{43}=)\s*")
@@ -90,19 +89,15 @@ class Verifier:
     ) -> None:
         self._keys = {key_id(key): key for key in keys}
         self._expired = expired
-        self._refused: Counter[str] = Counter()
-        self._logged: dict[str, float] = {}
+        self._refused = Tally()
 
     def accepts(self, body: bytes, headers: Mapping[str, Any]) -> bool:
         """Say whether a message counts; if not, the log says why, once a minute for each cause."""
         cause = self._objection(body, headers)
         if cause is None:
             return True
-        self._refused[cause] += 1
-        now = time.monotonic()
-        if now >= self._logged.get(cause, 0.0):
-            self._logged[cause] = now + LOG_INTERVAL
-            LOG.error("commands refused: %s (%d so far)", cause, self._refused[cause])
+        if so_far := self._refused.add(cause):
+            LOG.error("commands refused: %s (%d so far)", cause, so_far)
         return False
 
     def _objection(self, body: bytes, headers: Mapping[str, Any]) -> str | None:

@@ -22,6 +22,7 @@ a broker's topic permissions can bind an agent to its own name. A second topic e
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import amqp
 from kombu import Connection, Exchange, Queue, binding
@@ -30,6 +31,8 @@ from oslo_config import cfg
 from oslo_log import log
 
 from labapi.exceptions import ConfigError
+from labapi.rpc.dead_letters import DEAD_LETTERS
+from labapi.rpc.frames import frame_handler
 
 LOG = log.getLogger(__name__)
 
@@ -60,7 +63,7 @@ HEARTBEAT_QUEUE = Queue(
     queue_arguments={"x-message-ttl": 60_000},
 )
 
-SHARED = (EXCHANGE, EVENTS, CONDUCTOR_QUEUE, REPORT_QUEUE, HEARTBEAT_QUEUE)
+SHARED = (EXCHANGE, EVENTS, CONDUCTOR_QUEUE, REPORT_QUEUE, HEARTBEAT_QUEUE, DEAD_LETTERS)
 
 
 def agent_queue(host: str) -> Queue:
@@ -134,14 +137,21 @@ class Transport:
                 " only; give the URL of a broker, or run labapi-all"
             )
 
-    def connect(self, *, heartbeat: bool, vhost: str | None = None) -> Connection:
+    def connect(
+        self, *, heartbeat: bool, vhost: str | None = None, guarded: bool = False
+    ) -> Connection:
         """Open a connection.
 
+        :param guarded: read it so that no message, however malformed, ends it
         :param vhost: another virtual host than that of the URL
         :param heartbeat: have the broker watch it; only for who calls ``heartbeat_check``
         :raises BROKER_ERRORS: the broker cannot be reached within ``connect_timeout``
         """
-        options = {"polling_interval": self._memory_polling} if self.in_process else {}
+        options: dict[str, Any] = {}
+        if self.in_process:
+            options["polling_interval"] = self._memory_polling
+        elif guarded:
+            options["frame_handler"] = frame_handler
         connection = Connection(
             self.url,
             connect_timeout=self.connect_timeout,

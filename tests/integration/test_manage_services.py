@@ -97,6 +97,10 @@ def test_the_long_list_says_why(lab: Lab) -> None:
     text = manage(lab, "list", "--long", "--host", HOST).stdout
     assert "Reason" in text
     assert "new?[31m disk" in text
+    for form in ("value", "csv", "table"):
+        shown = manage(lab, "list", "--long", "--host", HOST, "-f", form).stdout
+        assert "new?[31m disk" in shown
+        assert "\x1b" not in shown
     assert manage(lab, "enable", HOST).returncode == 0
     (row,) = listed(lab, "--long", "--host", HOST)
     assert (row["Status"], row["Reason"], row["Running"]) == ("enabled", None, 0)

@@ -10,7 +10,7 @@ from kombu import Queue
 
 from labapi import config
 from labapi.exceptions import BrokerUnavailable, ConfigError, Unavailable
-from labapi.rpc.consumer import BatchConsumer
+from labapi.rpc.consumer import FIRST_PAUSE, BatchConsumer
 from labapi.rpc.messages import CancelCase, CaseResult, Goodbye, Message, Wake, encode
 from labapi.rpc.publisher import Envelope, Publisher
 from labapi.rpc.transport import EXCHANGE, Transport, sender
@@ -199,6 +199,38 @@ def test_a_batch_is_acknowledged_whole(
     publisher.publish([said("more", key)])
     until(lambda: "more" in inbox.hosts())
     assert len(inbox.hosts()) == len(set(inbox.hosts()))
+
+
+def test_a_fault_of_its_own_is_no_outage(
+    transport: Transport, publisher: Publisher, key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(BatchConsumer):
+        tries = 0
+
+        def _work_off(self, connection: object) -> None:
+            self.tries += 1
+            if self.tries <= 3:
+                raise RuntimeError("a mistake in the code")
+            super()._work_off(connection)  # type: ignore[arg-type]
+
+    box = Inbox()
+    queue = Queue(f"labapi.{key}", EXCHANGE, routing_key=key)
+    consumer = Broken(transport, [queue], box, name="broken")
+    consumer.start()
+    assert consumer.consuming.wait(60)
+    begun = time.monotonic()
+    try:
+        if transport.in_process:  # which takes nothing back from a reader that goes
+            until(lambda: publisher.publish([said("a", key)]) or box.hosts())
+        else:
+            publisher.publish([said("a", key)])
+            until(box.hosts)
+    finally:
+        consumer.stop()
+    assert time.monotonic() - begun > FIRST_PAUSE / 2 * (1 + 2 / 2 + 4 / 4)
+    told = [record for record in caplog.records if record.name == "labapi.rpc.consumer"]
+    assert [record.exc_info is not None for record in told] == [True]
+    assert "RuntimeError: a mistake in the code" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Whoever reaches the broker: as the user of one agent, or as one that may write anything."""
