@@ -210,7 +210,7 @@ def fall_silent(lab: Lab, agents: Agents) -> None:
 
 
 def _up(lab: Lab) -> dict[str, bool]:
-    rows = lab.database.read(services.every, binary=hosts.AGENT)
+    rows = lab.database.read(services.every, binary=services.AGENT)
     now = datetime.datetime.now(datetime.UTC)
     return {row.host: _is_up(lab, row, now) for row in rows}
 

@@ -15,10 +15,10 @@ from sqlalchemy import Connection
 from bench.environments import ROOT
 from bench.processes import Server
 from labapi import config
-from labapi.db import hosts, migration, testcases
+from labapi.db import hosts, migration, services, testcases
 from labapi.db.session import Database
 from labapi.rpc import signing
-from labapi.rpc.messages import Announce, MethodDescription
+from labapi.rpc.messages import MethodDescription
 from tests.lab import MariaDB, RabbitMQ
 from tests.programs import free_port
 
@@ -127,19 +127,10 @@ def add_hosts(database: Database, first: int, last: int) -> None:
 
 
 def _announce(connection: Connection, names: list[str], now: datetime.datetime) -> None:
-    announced = [
-        Announce(
-            host=name,
-            agent=str(uuid.uuid4()),
-            address="192.0.2.1",
-            release="1.0",
-            slots=8,
-            plugins=PLUGINS,
-        )
-        for name in names
-    ]
+    said = {"address": "192.0.2.1", "release": "1.0", "slots": 8, "plugins": PLUGINS}
+    announced = {name: {**said, "agent": str(uuid.uuid4())} for name in names}
     hosts.announce(connection, announced, now)
-    hosts.beat(connection, hosts.AGENT, dict.fromkeys(names), now)
+    services.beat(connection, services.AGENT, dict.fromkeys(names), now)
 
 
 def host_uuid(database: Database, name: str) -> str:

@@ -6,11 +6,8 @@ import argparse
 import datetime
 import secrets
 
-from sqlalchemy import Connection
-
-from labapi.case import ACTIVE, Reason, Result
 from labapi.cmd.manage import Operator
-from labapi.db import attempts, hosts, migration
+from labapi.db import handover, migration
 from labapi.db.session import Database
 from labapi.exceptions import BrokerUnavailable, NotFound
 from labapi.rpc import broker_user
@@ -116,27 +113,11 @@ class AgentAccept(_OfHost):
         database = Database(self.conf)
         migration.require_current(database)
         host = parsed_args.host
-        if not database.write(_accept, host, datetime.datetime.now(datetime.UTC)):
-            raise NotFound(f"no other agent claims host {host!r}")
+        now = datetime.datetime.now(datetime.UTC)
+        attempts = self.conf.conductor.max_attempts
+        if not database.write(handover.accept, host, now, max_attempts=attempts):
+            raise NotFound(f"no other agent uses the name of host {host!r}")
         self.app.stdout.write(f"{host} belongs to the agent that uses its name now\n")
-
-
-def _accept(connection: Connection, host: str, now: datetime.datetime) -> bool:
-    if not hosts.accept(connection, host):
-        return False
-    why = "the host was given to another agent while the case ran"
-    attempts.rerun(connection, attempts.active_on(connection, host), f"{why}; it runs again")
-    left = attempts.active_on(connection, host)
-    attempts.finish(
-        connection,
-        left,
-        now,
-        states=ACTIVE,
-        result=Result.ERROR,
-        reason=Reason.AGENT_LOST,
-        detail=why,
-    )
-    return True
 
 
 def _host(text: str) -> str:

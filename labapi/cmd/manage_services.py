@@ -14,7 +14,7 @@ from cliff.lister import Lister
 from labapi.cmd.manage import Manage, Operator
 from labapi.cmd.table import plain
 from labapi.db import hosts, migration, queue, services
-from labapi.db.hosts import AGENT
+from labapi.db.services import AGENT
 from labapi.db.session import Database, Record
 from labapi.exceptions import InvalidInput, NotFound, Unavailable
 from labapi.servicegroup import driver
@@ -80,9 +80,9 @@ class ServiceList(Lister):
         if parsed_args.long:
             columns += LONG_COLUMNS
             load = database.read(queue.load, [row.host for row in rows])
-            claimed = database.read(hosts.claimed)
+            disputed = database.read(hosts.disputed)
             shown = [
-                (*line, *_long(row, load, row.host in claimed))
+                (*line, *_long(row, load, row.host in disputed))
                 for line, row in zip(shown, rows, strict=True)
             ]
         return columns, shown
@@ -207,13 +207,13 @@ def _line(row: Record, now: datetime.datetime, liveness: driver.Liveness) -> tup
     )
 
 
-def _long(row: Record, load: dict[str, int], claimed: bool) -> tuple[Any, ...]:
+def _long(row: Record, load: dict[str, int], disputed: bool) -> tuple[Any, ...]:
     facts = row.facts or {}
     running, reason = None, row.disabled_reason
     if row.binary == AGENT:
         running = load.get(row.host, 0)
-        if claimed:
-            reason = f"another agent claims this host: labapi-manage agent accept {row.host}"
+        if disputed:
+            reason = f"another agent uses this name: labapi-manage agent accept {row.host}"
     return facts.get("clock_skew"), running, _plain(facts.get("release")), _plain(reason)
 
 

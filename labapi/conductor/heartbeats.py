@@ -25,8 +25,7 @@ from oslo_config import cfg
 from oslo_log import log
 from sqlalchemy import Connection
 
-from labapi.db import hosts as host_queries
-from labapi.db import services
+from labapi.db import hosts, services
 from labapi.db.session import Database
 from labapi.exceptions import BrokerUnavailable
 from labapi.rpc.messages import Announce, Goodbye, Heartbeat, Introduce, Message, Welcome
@@ -135,7 +134,7 @@ class Heartbeats:
         """Return signs that count, signs that do not, known hosts, whether all ids are there."""
         complete = services.touch(connection, ids, now) if ids else True
         signs, refused = self._divide(connection, signs)
-        host_queries.claim(connection, {sign.host: sign.agent for sign in refused}, now)
+        hosts.dispute(connection, {sign.host: sign.agent for sign in refused})
         alive: dict[str, Facts | None] = {}
         gone: dict[str, Facts | None] = {}
         for sign in signs:
@@ -143,18 +142,19 @@ class Heartbeats:
             here, away = (gone, alive) if isinstance(sign, Goodbye) else (alive, gone)
             here[sign.host] = _facts(sign, now) or here.get(sign.host)
             away.pop(sign.host, None)
-        announced = [sign for sign in signs if isinstance(sign, Announce)]
-        host_queries.announce(connection, announced, now)
-        host_queries.beat(connection, host_queries.AGENT, alive, now)
-        host_queries.beat(connection, host_queries.AGENT, gone, now, stopped=True)
-        known = host_queries.known(connection, alive) if alive else {}
+        # Of several announcements in one batch, a host's last one counts.
+        announced = {sign.host: said(sign) for sign in signs if isinstance(sign, Announce)}
+        hosts.announce(connection, announced, now)
+        services.beat(connection, services.AGENT, alive, now)
+        services.beat(connection, services.AGENT, gone, now, stopped=True)
+        known = hosts.known(connection, alive) if alive else {}
         return signs, refused, known, complete
 
     def _divide(self, connection: Connection, signs: list[Sign]) -> tuple[list[Sign], list[Sign]]:
         """Return the signs of agents that their hosts belong to, and those of others."""
         if not self._guarded or not signs:
             return signs, []
-        known = host_queries.known(connection, {sign.host for sign in signs})
+        known = hosts.known(connection, {sign.host for sign in signs})
         owners = {host: row.agent for host, row in known.items()}
         divided: tuple[list[Sign], list[Sign]] = ([], [])
         for sign in signs:
@@ -212,6 +212,17 @@ def _welcome(sign: Sign, *, accepted: bool = True) -> Envelope:
         accepted=accepted,
     )
     return Envelope(welcome, control_key(sign.host), expires=ANSWER_EXPIRES)
+
+
+def said(announced: Announce) -> dict[str, Any]:
+    """Return what a host says of itself, by the columns that it becomes."""
+    return {
+        "address": announced.address,
+        "agent": announced.agent,
+        "release": announced.release,
+        "slots": announced.slots,
+        "plugins": announced.plugins,
+    }
 
 
 def _facts(sign: Sign, now: datetime.datetime) -> Facts | None:

@@ -13,8 +13,7 @@ from oslo_log import log
 from labapi.case import ACTIVE, Reason, Result, State
 from labapi.conductor import events
 from labapi.conductor.dispatch import Dispatcher
-from labapi.db import attempts, queue
-from labapi.db import hosts as host_queries
+from labapi.db import attempts, queue, services
 from labapi.db.session import Database, Record
 from labapi.exceptions import Unavailable
 from labapi.rpc.messages import CaseChanged
@@ -86,26 +85,28 @@ class Reaper(threading.Thread):
 
     def _beat(self, now: datetime.datetime, *, stopped: bool = False) -> None:
         beat = {self._conf.host: None}
-        self._database.write(host_queries.beat, BINARY, beat, now, stopped=stopped)
+        self._database.write(services.beat, BINARY, beat, now, stopped=stopped)
 
     def _look_after_active(self, now: datetime.datetime) -> None:
         settled = now - datetime.timedelta(seconds=min(5.0, self._conf.sweep_interval))
         verdicts: dict[tuple[str, str], list[str]] = defaultdict(list)
-        again: list[str] = []
+        lost: list[str] = []
         resend: list[str] = []
         cancel: list[str] = []
         for case in self._database.read(attempts.active, settled):
             verdict = self._verdict(case, now)
-            if verdict is LOST and case.rerun_on_loss and case.attempts < self._conf.max_attempts:
-                again.append(case.uuid)
+            if verdict is LOST:
+                lost.append(case.uuid)
             elif verdict is not None:
                 verdicts[verdict].append(case.uuid)
             elif case.state == State.CANCELLING:
                 cancel.append(case.uuid)
             elif case.started_at is None and self._unanswered(case, now):
                 resend.append(case.uuid)
-        if again:
-            self._database.write(attempts.rerun, again, f"{LOST[1]}; it runs again")
+        if lost:
+            limit = self._conf.max_attempts
+            _, ended = self._database.write(attempts.lose, lost, now, LOST[1], max_attempts=limit)
+            self._tell(ended, LOST[0])
         for verdict, cases in verdicts.items():
             self._finish(cases, now, ACTIVE, verdict)
         self._dispatcher.cancel(cancel)
@@ -144,6 +145,9 @@ class Reaper(threading.Thread):
             reason=reason,
             detail=detail,
         )
+        self._tell(ended, reason)
+
+    def _tell(self, ended: list[str], reason: str) -> None:
         if ended:
             LOG.warning("%d cases ended as ERROR/%s", len(ended), reason)
         events.announce(

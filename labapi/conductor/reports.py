@@ -36,7 +36,7 @@ class _Work:
     chunks: list[tuple[int, int, bytes]] = field(default_factory=list)
     sizes: dict[int, int] = field(default_factory=dict)
     finished: dict[int, dict[str, Any]] = field(default_factory=dict)
-    lost: list[str] = field(default_factory=list)
+    lost: list[int] = field(default_factory=list)
     events: list[CaseChanged] = field(default_factory=list)
 
 
@@ -92,7 +92,7 @@ class Reports:
                 work.sizes[row.id] = max(end, work.sizes.get(row.id, row.output_size))
             elif row.state in ACTIVE and row.id not in work.finished:
                 if self._may_run_again(report, row):
-                    work.lost.append(row.uuid)
+                    work.lost.append(row.id)
                 else:
                     _take(report, row, now, work)
         attempts.mark_started(connection, work.started)

@@ -19,9 +19,9 @@ from sqlalchemy import (
     update,
 )
 
-from labapi.case import ACTIVE, Result, State
-from labapi.db.hosts import AGENT
+from labapi.case import ACTIVE, Reason, Result, State
 from labapi.db.models import OutputChunk, Service, TestCase
+from labapi.db.services import AGENT
 from labapi.db.session import Record
 
 # Statements are built once: building one takes longer than running it.
@@ -160,36 +160,62 @@ def finish(
     return [row.uuid for row in rows]
 
 
-def rerun(connection: Connection, cases: Iterable[str], why: str) -> list[str]:
-    """Let lost cases wait again that say ``rerun_on_loss``; what they had written is dropped.
+def lose(
+    connection: Connection,
+    cases: Iterable[str],
+    now: datetime.datetime,
+    why: str,
+    *,
+    max_attempts: int,
+) -> tuple[list[str], list[str]]:
+    """Give up the attempts at some cases.
 
-    :returns: the UUIDs of the cases that wait again
+    Those that say ``rerun_on_loss``, are not to be cancelled and have attempts left wait again, as
+    if nothing had happened yet; the others end as ERROR/agent_lost.
+
+    :param why: the detail
+    :returns: the UUIDs of the cases that wait again, and of those that ended
     """
-    cases = list(cases)
-    if not cases:
-        return []
-    rows = [
+    lost = [row for row in lock(connection, cases).values() if row.state in ACTIVE]
+    again = [
         row
-        for row in lock(connection, cases).values()
-        if row.rerun_on_loss and row.state == State.RUNNING
+        for row in lost
+        if row.rerun_on_loss and row.state == State.RUNNING and row.attempts < max_attempts
     ]
+    rerun(connection, [row.id for row in again], f"{why}; it runs again")
+    waiting = {row.uuid for row in again}
+    ended = finish(
+        connection,
+        [row.uuid for row in lost if row.uuid not in waiting],
+        now,
+        states=ACTIVE,
+        result=Result.ERROR,
+        reason=Reason.AGENT_LOST,
+        detail=why,
+    )
+    return sorted(waiting), ended
+
+
+def rerun(connection: Connection, ids: Sequence[int], why: str) -> None:
+    """Let locked cases wait again; what their attempt had written is dropped."""
+    if not ids:
+        return
     change(
         connection,
         [
             {
-                "row": row.id,
+                "row": row,
                 "state": State.QUEUED,
                 "attempt": None,
                 "dispatched_at": None,
                 "started_at": None,
+                "output_size": 0,
                 "detail": why,
             }
-            for row in rows
+            for row in ids
         ],
     )
-    if rows:
-        connection.execute(_DROP_OUTPUT, {"ids": [row.id for row in rows]})
-    return [row.uuid for row in rows]
+    connection.execute(_DROP_OUTPUT, {"ids": ids})
 
 
 def request_cancel(connection: Connection, case: str, now: datetime.datetime) -> str | None:

@@ -1,10 +1,9 @@
-"""Queries about hosts and the services on them."""
+"""Queries about hosts."""
 
 from __future__ import annotations
 
 import datetime
 import uuid
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,14 +17,12 @@ from sqlalchemy import (
     type_coerce,
     update,
 )
-from sqlalchemy.dialects import mysql, sqlite
 
-from labapi.db.models import Base, Host, Service
+from labapi.db.models import Host, Service
 from labapi.db.prepared import Prepared
+from labapi.db.services import AGENT
 from labapi.db.session import Record
-from labapi.rpc.messages import Announce
-
-AGENT = "labapi-agent"
+from labapi.db.upsert import upsert
 
 # Makes new metadata of old ones.
 MetaChange = Callable[[dict[str, str]], dict[str, str]]
@@ -44,7 +41,7 @@ _WHOLE = select(
     Host.release,
     Host.slots,
     Host.meta,
-    Host.claimed_by,
+    Host.disputed_by,
     Service.last_seen_at,
     Service.stopped,
     Service.disabled,
@@ -65,25 +62,17 @@ _HEARD = (
 )
 _META = select(Host.meta).where(Host.id == bindparam("id")).with_for_update()
 _SET_META = update(Host).where(Host.id == bindparam("row")).values(meta=bindparam("new_meta"))
-_OF_HOSTS: BindParameter[str] = bindparam("hosts", expanding=True)
 _KNOWN = (
     select(Host.host, Host.agent, Service.id)
     .outerjoin(Service, LIVE)
-    .where(Host.host.in_(_OF_HOSTS))
+    .where(Host.host.in_(bindparam("hosts", expanding=True)))
 )
-_SERVICES = select(Service.host, Service.id).where(
-    Service.binary == bindparam("binary"), Service.host.in_(_OF_HOSTS)
-)
-_CLAIM = (
-    update(Host)
-    .where(Host.host == bindparam("of"))
-    .values(claimed_by=bindparam("by"), claimed_at=bindparam("now"))
-)
-_CLAIMED = select(Host.host, Host.claimed_by).where(Host.claimed_by.is_not(None))
+_DISPUTE = update(Host).where(Host.host == bindparam("of")).values(disputed_by=bindparam("by"))
+_DISPUTED = select(Host.host, Host.disputed_by).where(Host.disputed_by.is_not(None))
 _ACCEPT = (
     update(Host)
-    .where(Host.host == bindparam("of"), Host.claimed_by.is_not(None))
-    .values(agent=Host.claimed_by)
+    .where(Host.host == bindparam("of"), Host.disputed_by.is_not(None))
+    .values(agent=Host.disputed_by)
 )
 
 
@@ -115,57 +104,18 @@ def heard(connection: Connection, hosts: Iterable[str]) -> Sequence[Record]:
     return connection.execute(_HEARD, {"hosts": list(hosts)}).all()
 
 
-def announce(connection: Connection, announced: Sequence[Announce], now: datetime.datetime) -> None:
-    """Write down what hosts say of themselves."""
-    # Of several announcements in one batch, a host's last one counts.
-    latest = {message.host: message for message in announced}
-    rows = [
-        {
-            "uuid": str(uuid.uuid4()),
-            "host": message.host,
-            "address": message.address,
-            "agent": message.agent,
-            "release": message.release,
-            "slots": message.slots,
-            "plugins": message.plugins,
-            "created_at": now,
-            "announced_at": now,
-        }
-        for message in latest.values()
-    ]
-    _upsert(connection, Host, ("host",), rows, keep=("uuid", "created_at"))
-
-
-def beat(
-    connection: Connection,
-    binary: str,
-    facts: Mapping[str, dict[str, Any] | None],
-    now: datetime.datetime,
-    *,
-    stopped: bool = False,
+def announce(
+    connection: Connection, announced: Mapping[str, Mapping[str, Any]], now: datetime.datetime
 ) -> None:
-    """Stamp services as heard of at ``now``.
+    """Write down what hosts say of themselves.
 
-    :param facts: ``{host: what it says of itself}``; None leaves what it said before
-    :param stopped: this was their goodbye
+    :param announced: ``{host: {"address", "agent", "release", "slots", "plugins"}}``
     """
-    if not facts:
-        return
-    known = _numbers(connection, binary, facts)
-    alike: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
-    for host, told in facts.items():
-        row = {
-            "binary": binary,
-            "host": host,
-            "last_seen_at": now,
-            "stopped": stopped,
-            "created_at": now,
-            **({"id": known[host]} if host in known else {}),
-            **({"facts": told} if told is not None else {}),
-        }
-        alike[tuple(row)].append(row)
-    for rows in alike.values():
-        _upsert(connection, Service, ("binary", "host"), rows, keep=("id", "created_at"))
+    rows = [
+        {"uuid": str(uuid.uuid4()), "host": host, **said, "created_at": now}
+        for host, said in announced.items()
+    ]
+    upsert(connection, Host, ("host",), rows, keep=("uuid", "created_at"))
 
 
 def change_meta(connection: Connection, host: int, change: MetaChange) -> dict[str, str]:
@@ -183,58 +133,21 @@ def known(connection: Connection, hosts: Iterable[str]) -> dict[str, Record]:
     return {row.host: row for row in connection.execute(_KNOWN, {"hosts": list(hosts)})}
 
 
-def claim(connection: Connection, claims: Mapping[str, str], now: datetime.datetime) -> None:
+def dispute(connection: Connection, disputes: Mapping[str, str]) -> None:
     """Note agents that use the names of hosts that belong to others, ``{host: agent}``."""
-    if claims:
-        rows = [{"of": host, "by": agent, "now": now} for host, agent in claims.items()]
-        connection.execute(_CLAIM, rows)
+    if disputes:
+        rows = [{"of": host, "by": agent} for host, agent in disputes.items()]
+        connection.execute(_DISPUTE, rows)
 
 
-def claimed(connection: Connection) -> dict[str, str]:
-    """Return ``{host: agent}`` of all claims that nobody has decided."""
-    return {row.host: row.claimed_by for row in connection.execute(_CLAIMED)}
+def disputed(connection: Connection) -> dict[str, str]:
+    """Return ``{host: agent}`` of all disputes that nobody has decided."""
+    return {row.host: row.disputed_by for row in connection.execute(_DISPUTED)}
 
 
 def accept(connection: Connection, host: str) -> bool:
-    """Give a host to the agent that claims it; False if none does."""
+    """Give a host to the agent that disputes its name; False if none does."""
     done = connection.execute(_ACCEPT, {"of": host})
     if done.rowcount:
-        connection.execute(_CLAIM, {"of": host, "by": None, "now": None})
+        connection.execute(_DISPUTE, {"of": host, "by": None})
     return bool(done.rowcount)
-
-
-def _numbers(connection: Connection, binary: str, hosts: Iterable[str]) -> dict[str, int]:
-    """Return the ids that services have already.
-
-    On MariaDB an upsert without the id uses up a new one whenever it updates: at a thousand
-    heartbeats a second the column would be full within a month. SQLite counts differently.
-    """
-    if connection.dialect.name == "sqlite":
-        return {}
-    rows = connection.execute(_SERVICES, {"binary": binary, "hosts": list(hosts)})
-    return {row.host: row.id for row in rows}
-
-
-def _upsert(
-    connection: Connection,
-    model: type[Base],
-    key: tuple[str, ...],
-    rows: list[dict[str, Any]],
-    keep: tuple[str, ...],
-) -> None:
-    """Insert rows, or update the ones whose key exists; one statement for all of them.
-
-    :param keep: columns that an existing row keeps
-    """
-    if not rows:
-        return
-    changed = [name for name in rows[0] if name not in key and name not in keep]
-    if connection.dialect.name == "sqlite":
-        insert = sqlite.insert(model)
-        statement: Any = insert.on_conflict_do_update(
-            index_elements=list(key), set_={name: insert.excluded[name] for name in changed}
-        )
-    else:
-        into = mysql.insert(model)
-        statement = into.on_duplicate_key_update({name: into.inserted[name] for name in changed})
-    connection.execute(statement, rows)

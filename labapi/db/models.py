@@ -111,10 +111,8 @@ class Host(Base):
     # {key: value}, set by operators; an announcement leaves them alone.
     meta: Mapped[Any] = mapped_column(JSONText, default=dict)
     created_at: Mapped[datetime.datetime]
-    announced_at: Mapped[datetime.datetime]
     # Another agent that uses this host's name, refused until an operator accepts it.
-    claimed_by: Mapped[str | None] = mapped_column(String(36))
-    claimed_at: Mapped[datetime.datetime | None]
+    disputed_by: Mapped[str | None] = mapped_column(String(36))
 
 
 class Service(Base):

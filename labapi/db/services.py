@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, false, select, update
 
 from labapi.db.models import Service
 from labapi.db.session import Record
+from labapi.db.upsert import upsert
+
+AGENT = "labapi-agent"
 
 _ALL = select(*Service.__table__.columns).order_by(Service.binary, Service.host)
 _SWITCH = (
@@ -16,11 +21,13 @@ _SWITCH = (
     .where(Service.binary == bindparam("of"), Service.host == bindparam("at"))
     .values(disabled=bindparam("off"), disabled_reason=bindparam("why"))
 )
-
 _TOUCH = (
     update(Service)
     .where(Service.id.in_(bindparam("ids", expanding=True)))
     .values(last_seen_at=bindparam("now"), stopped=false())
+)
+_NUMBERS = select(Service.host, Service.id).where(
+    Service.binary == bindparam("binary"), Service.host.in_(bindparam("hosts", expanding=True))
 )
 
 
@@ -28,6 +35,38 @@ def touch(connection: Connection, ids: Sequence[int], now: datetime.datetime) ->
     """Stamp running services as heard of at ``now``; False if one of them is no longer there."""
     done = connection.execute(_TOUCH, {"ids": ids, "now": now})
     return bool(done.rowcount == len(ids))
+
+
+def beat(
+    connection: Connection,
+    binary: str,
+    facts: Mapping[str, dict[str, Any] | None],
+    now: datetime.datetime,
+    *,
+    stopped: bool = False,
+) -> None:
+    """Stamp services as heard of at ``now``.
+
+    :param facts: ``{host: what it says of itself}``; None leaves what it said before
+    :param stopped: this was their goodbye
+    """
+    if not facts:
+        return
+    known = _numbers(connection, binary, facts)
+    alike: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    for host, told in facts.items():
+        row = {
+            "binary": binary,
+            "host": host,
+            "last_seen_at": now,
+            "stopped": stopped,
+            "created_at": now,
+            **({"id": known[host]} if host in known else {}),
+            **({"facts": told} if told is not None else {}),
+        }
+        alike[tuple(row)].append(row)
+    for rows in alike.values():
+        upsert(connection, Service, ("binary", "host"), rows, keep=("id", "created_at"))
 
 
 def every(
@@ -48,3 +87,15 @@ def switch(
         return False
     connection.execute(_SWITCH, values)
     return True
+
+
+def _numbers(connection: Connection, binary: str, hosts: Iterable[str]) -> dict[str, int]:
+    """Return the ids that services have already.
+
+    On MariaDB an upsert without the id uses up a new one whenever it updates: at a thousand
+    heartbeats a second the column would be full within a month. SQLite counts differently.
+    """
+    if connection.dialect.name == "sqlite":
+        return {}
+    rows = connection.execute(_NUMBERS, {"binary": binary, "hosts": list(hosts)})
+    return {row.host: row.id for row in rows}

@@ -186,7 +186,7 @@ class Announce(Message, frozen=True, kw_only=True, tag="announce"):
     """Agent → conductor: this host is here and offers these methods.
 
     :ivar agent: UUID made when the agent's state folder was made; tells apart two machines that
-        claim one host name
+        use one host name
     :ivar challenge: answered with :class:`Welcome` if there is one
     :ivar address: the machine's own idea of its address
     :ivar slots: cases that it runs at the same time

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import webob
 
+from labapi.conductor.heartbeats import said
 from labapi.db import attempts, hosts, services, testcases
 from labapi.rpc.messages import Announce, MethodDescription
 from tests.lab import Lab
@@ -33,8 +34,8 @@ def host(lab: Lab) -> str:
     plugins = {"linux_system": {"run_shell": MethodDescription(description="")}}
     message = Announce(host=name, agent="a", address=None, release="1", plugins=plugins)
     now = datetime.datetime.now(datetime.UTC)
-    lab.database.write(hosts.announce, [message], now)
-    lab.database.write(hosts.beat, hosts.AGENT, {name: None}, now)
+    lab.database.write(hosts.announce, {name: said(message)}, now)
+    lab.database.write(services.beat, services.AGENT, {name: None}, now)
     return name
 
 
@@ -66,13 +67,13 @@ def test_nobody_is_given_a_place_past_who_waits(lab: Lab, host: str) -> None:
 
 
 def test_a_drained_host_is_given_nothing(lab: Lab, host: str) -> None:
-    lab.database.write(services.switch, hosts.AGENT, host, disabled=True, reason="maintenance")
+    lab.database.write(services.switch, services.AGENT, host, disabled=True, reason="maintenance")
     assert post(lab, host).state == "queued"
 
 
 def test_a_silent_host_is_given_nothing(lab: Lab, host: str) -> None:
     long_ago = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=61)
-    lab.database.write(hosts.beat, hosts.AGENT, {host: None}, long_ago)
+    lab.database.write(services.beat, services.AGENT, {host: None}, long_ago)
     assert post(lab, host).state == "queued"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import webob
 
+from labapi.conductor.heartbeats import said
 from labapi.db import hosts
 from labapi.rpc.messages import Announce
 from tests.lab import ADDRESS, HOST, ROOT, Lab
@@ -80,7 +81,8 @@ def test_errors_do_not_tell_its_name(guarded: Lab) -> None:
 
 def test_errors_about_a_shared_address_do_not_tell_it_either(guarded: Lab) -> None:
     twin = Announce(host="twin", agent="a", address=ADDRESS, release="1", plugins={})
-    guarded.database.write(hosts.announce, [twin], datetime.datetime.now(datetime.UTC))
+    now = datetime.datetime.now(datetime.UTC)
+    guarded.database.write(hosts.announce, {"twin": said(twin)}, now)
     try:
         response = ask(guarded, "/testcases", "POST", case(ADDRESS))
         message = f"host: '{ADDRESS}' is the address of several hosts; there is: twin"

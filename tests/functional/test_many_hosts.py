@@ -14,7 +14,8 @@ from labapi import config
 from labapi.api import load
 from labapi.api.backend.backend import Backend
 from labapi.api.controllers.slaves import BATCH
-from labapi.db import hosts
+from labapi.conductor.heartbeats import said
+from labapi.db import hosts, services
 from labapi.db.session import Database
 from labapi.rpc.messages import Announce, MethodDescription
 from labapi.rpc.transport import Transport
@@ -35,10 +36,10 @@ def ask(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Ask:
     announced = [announce(number) for number in range(COUNT)]
-    database.write(hosts.announce, announced, NOW)
+    database.write(hosts.announce, {m.host: said(m) for m in announced}, NOW)
     names = [message.host for message in announced]
-    database.write(hosts.beat, hosts.AGENT, dict.fromkeys(names[0::3]), YET_TO_COME)
-    database.write(hosts.beat, hosts.AGENT, dict.fromkeys(names[1::3]), LONG_AGO)
+    database.write(services.beat, services.AGENT, dict.fromkeys(names[0::3]), YET_TO_COME)
+    database.write(services.beat, services.AGENT, dict.fromkeys(names[1::3]), LONG_AGO)
     conf = config.new(
         state_path=str(tmp_path_factory.mktemp("state")),
         api__paste_config=str(ROOT / "etc" / "api-paste.ini"),

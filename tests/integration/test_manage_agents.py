@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from pathlib import Path
 
 import webob
@@ -27,9 +26,8 @@ def test_accepting_an_agent_settles_what_its_predecessor_leaves(tmp_path: Path) 
         running = post_waiting(lab, Gate(tmp_path / "never"))
         refused = run("labapi-manage", "--state-path", str(tmp_path), "agent", "accept", HOST)
         assert refused.returncode == 1
-        assert f"no other agent claims host '{HOST}'" in refused.stderr
-        now = datetime.datetime.now(datetime.UTC)
-        lab.database.write(hosts.claim, {HOST: "the-new-one"}, now)
+        assert f"no other agent uses the name of host '{HOST}'" in refused.stderr
+        lab.database.write(hosts.dispute, {HOST: "the-new-one"})
         assert "labapi-manage agent accept lab-1" in manage(lab, "list", "--long").stdout
         request = webob.Request.blank("/v2.1/slaves/1", remote_addr="127.0.0.1")
         assert request.get_response(lab.app).json["claimed"] is True

@@ -9,7 +9,7 @@ import threading
 from oslo_config import cfg
 from oslo_log import log
 
-from labapi.db import hosts
+from labapi.db import services
 from labapi.db.session import Database
 from labapi.exceptions import Unavailable
 
@@ -59,4 +59,4 @@ class Beat:
 
     def _note(self, *, stopped: bool = False) -> None:
         now = datetime.datetime.now(datetime.UTC)
-        self._database.write(hosts.beat, BINARY, {self._machine: None}, now, stopped=stopped)
+        self._database.write(services.beat, BINARY, {self._machine: None}, now, stopped=stopped)

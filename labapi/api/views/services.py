@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from labapi.db.hosts import AGENT
+from labapi.db.services import AGENT
 from labapi.db.session import Record
 from labapi.servicegroup.driver import Liveness, is_up
 

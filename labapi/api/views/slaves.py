@@ -30,7 +30,7 @@ def detail(host: Record, now: datetime.datetime, liveness: Liveness) -> dict[str
         "compute_node_method": announced.descriptions,
         "state": "up" if up else "down",
         "status": "disabled" if host.disabled else "enabled",
-        "claimed": host.claimed_by is not None,
+        "claimed": host.disputed_by is not None,
         "metadata": host.meta,
         "last_seen": host.last_seen_at,
         "slots": host.slots,

@@ -12,9 +12,10 @@ import pytest
 from labapi import config
 from labapi.case import State
 from labapi.conductor.dispatch import Dispatcher
+from labapi.conductor.heartbeats import said
 from labapi.conductor.reaper import Reaper
 from labapi.conductor.reports import Reports
-from labapi.db import attempts, hosts, testcases
+from labapi.db import attempts, hosts, services, testcases
 from labapi.db.session import Database, Record
 from labapi.exceptions import BrokerUnavailable
 from labapi.rpc.messages import Announce
@@ -66,11 +67,11 @@ class Parts:
 
     def announce(self, host: str, slots: int = 4) -> None:
         message = Announce(host=host, agent="a", address=None, release="1", slots=slots, plugins={})
-        self.database.write(hosts.announce, [message], NOW)
+        self.database.write(hosts.announce, {host: said(message)}, NOW)
         self.beat(host, datetime.datetime.now(datetime.UTC))
 
     def beat(self, host: str, moment: datetime.datetime, **more: Any) -> None:
-        self.database.write(hosts.beat, hosts.AGENT, {host: None}, moment, **more)
+        self.database.write(services.beat, services.AGENT, {host: None}, moment, **more)
 
     def add(self, **values: Any) -> str:
         case = str(uuid.uuid4())

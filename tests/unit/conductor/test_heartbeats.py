@@ -232,7 +232,7 @@ def test_another_agent_does_not_inherit_a_host(
     assert (row.last_seen_at, row.facts["load1"], row.stopped) == (seen, 1, False)
     assert bench.arrived == []
     assert database.read(hosts.known, [bench.name()])[bench.name()].agent == first
-    assert database.read(hosts.claimed)[bench.name()] == second
+    assert database.read(hosts.disputed)[bench.name()] == second
     assert [(m.agent, m.accepted) for m in bench.sent.messages] == [(second, False)] * 3
     refusals = [r for r in caplog.records if "agent accept" in r.message]
     assert len(refusals) == 1
@@ -248,7 +248,7 @@ def test_an_accepted_agent_takes_over(database: Database) -> None:
     bench.beat(0, load1=2)
     assert bench.row().facts["load1"] == 2
     assert database.read(hosts.known, [bench.name()])[bench.name()].agent == second
-    assert bench.name() not in database.read(hosts.claimed)
+    assert bench.name() not in database.read(hosts.disputed)
 
 
 def test_of_two_newcomers_the_first_has_the_host(database: Database) -> None:

@@ -10,7 +10,8 @@ import pytest
 import sqlalchemy
 from sqlalchemy import bindparam, event, exc, select
 
-from labapi.db import hosts, testcases
+from labapi.conductor.heartbeats import said
+from labapi.db import hosts, services, testcases
 from labapi.db.models import Host, Service
 from labapi.db.prepared import Prepared
 from labapi.db.session import Database
@@ -25,12 +26,12 @@ STATEMENT = (
         Host.host,
         Host.plugins,
         Host.meta,
-        Host.claimed_by,
+        Host.disputed_by,
         Service.disabled,
         Service.last_seen_at,
         Service.facts,
     )
-    .outerjoin(Service, (Service.host == Host.host) & (Service.binary == hosts.AGENT))
+    .outerjoin(Service, (Service.host == Host.host) & (Service.binary == services.AGENT))
     .where(Host.host == bindparam("name"), Host.slots > bindparam("more_than"), Host.id != -1)
 )
 PREPARED = Prepared(STATEMENT)
@@ -40,7 +41,7 @@ PREPARED = Prepared(STATEMENT)
 def name(database: Database) -> str:
     name = f"h%s-{uuid.uuid4().hex[:8]}"
     announced = Announce(host=name, agent="a", address=None, release="1", slots=2, plugins={})
-    database.write(hosts.announce, [announced], NOW)
+    database.write(hosts.announce, {name: said(announced)}, NOW)
     return name
 
 
@@ -64,7 +65,7 @@ def test_a_row_is_sqlalchemys(database: Database, name: str) -> None:
     usual, prepared = both(database, name=name, more_than=1)
     assert prepared == usual
     assert (prepared.host, prepared.plugins, prepared.disabled) == (name, {}, None)
-    database.write(hosts.beat, hosts.AGENT, {name: {"load": [0.5]}}, NOW)
+    database.write(services.beat, services.AGENT, {name: {"load": [0.5]}}, NOW)
     usual, prepared = both(database, name=name, more_than=1)
     assert prepared == usual
     assert (prepared.last_seen_at, prepared.facts) == (NOW, {"load": [0.5]})

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from labapi.case import State
-from labapi.db import attempts, hosts, outputs, queue, testcases
+from labapi.conductor.heartbeats import said
+from labapi.db import attempts, hosts, outputs, queue, services, testcases
 from labapi.db.session import Database
 from labapi.rpc.messages import Announce
 
@@ -40,7 +41,7 @@ def add(database: Database, host: str, **values: Any) -> str:
 def host(database: Database) -> str:
     name = f"host-{uuid.uuid4().hex[:8]}"
     announced = Announce(host=name, agent="a", address=None, release="1", slots=2, plugins={})
-    database.write(hosts.announce, [announced], NOW)
+    database.write(hosts.announce, {name: said(announced)}, NOW)
     return name
 
 
@@ -171,7 +172,7 @@ def test_an_address_may_be_that_of_several_hosts(database: Database) -> None:
     names = sorted(f"twin-{uuid.uuid4().hex[:8]}" for _ in range(2))
     for name in names:
         announced = Announce(host=name, agent="a", address="192.0.2.77", release="1", plugins={})
-        database.write(hosts.announce, [announced], NOW)
+        database.write(hosts.announce, {name: said(announced)}, NOW)
     assert sorted(row.host for row in database.read(testcases.target, "192.0.2.77")) == names
     assert [row.host for row in database.read(testcases.target, names[0])] == [names[0]]
     assert database.read(testcases.target, names[0].upper()) == []
@@ -180,7 +181,7 @@ def test_an_address_may_be_that_of_several_hosts(database: Database) -> None:
 def test_announcing_again_keeps_id_and_uuid(database: Database, host: str) -> None:
     (before,) = database.read(testcases.target, host)
     announced = Announce(host=host, agent="b", address="192.0.2.5", release="2", plugins={})
-    database.write(hosts.announce, [announced, announced], NOW)
+    database.write(hosts.announce, {host: said(announced)}, NOW)
     (after,) = database.read(testcases.target, host)
     assert (after.id, after.uuid) == (before.id, before.uuid)
     now = database.read(hosts.get, after.id)
@@ -189,11 +190,11 @@ def test_announcing_again_keeps_id_and_uuid(database: Database, host: str) -> No
 
 
 def test_a_host_is_up_from_its_beat_to_its_goodbye(database: Database, host: str) -> None:
-    database.write(hosts.beat, hosts.AGENT, {host: {"load": 1}}, NOW)
+    database.write(services.beat, services.AGENT, {host: {"load": 1}}, NOW)
     add(database, host)
     (row,) = database.read(queue.demand, [host])
     assert (row.last_seen_at, row.stopped, row.slots, row.active) == (NOW, False, 2, 0)
-    database.write(hosts.beat, hosts.AGENT, {host: None}, NOW + SECOND, stopped=True)
+    database.write(services.beat, services.AGENT, {host: None}, NOW + SECOND, stopped=True)
     (row,) = database.read(queue.demand, [host])
     assert (row.last_seen_at, row.stopped) == (NOW + SECOND, True)
     assert set(database.read(hosts.known, [host, "stranger"])) == {host}
