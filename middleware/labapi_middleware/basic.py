@@ -18,11 +18,23 @@
         takes bcrypt 50 to 200 ms.
     ``cache_size = 1000``
         How many of them are remembered.
+    ``failures_per_address = 10 per minute``
+        Wrong passwords that one address may send. After that its passwords are not checked for a
+        while; those that are remembered count as before. Empty is any number.
+    ``failures_per_user = 20 per minute``
+        The same for one user, from all addresses together.
+    ``checks_at_once = 2``
+        How many passwords are checked at the same time; each takes a processor.
 
 A request without a good user and password gets a 401 fault. Unknown users and wrong passwords take
 the same time and get the same answer. Passwords of more than 72 bytes are refused, as bcrypt would
 ignore the rest. Identity headers and tokens in the request are dropped, and so is the password.
-Each wrong password costs bcrypt's time, too: put ``ratelimit`` ahead, and TLS in front.
+
+Those who guess are answered 429 with ``Retry-After`` before bcrypt has worked for them, and they
+hold up nobody: checks run beside green threads, and 503 is the answer to a login for which there
+is no time (16 that wait already, or 5 seconds of waiting). Each worker process counts for itself.
+An IPv6 client is its /64 network. Put ``proxy`` to the left if there are proxies, or all of their
+clients are one address; and TLS in front.
 """
 
 from __future__ import annotations
@@ -35,7 +47,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from labapi_middleware import faults, identity, log_text
-from labapi_middleware.contract import IDENTITY
+from labapi_middleware.contract import CLIENT, IDENTITY, Need
 from labapi_middleware.filter import (
     Conf,
     Filter,
@@ -47,7 +59,9 @@ from labapi_middleware.filter import (
     seconds,
     text,
 )
-from labapi_middleware.htpasswd import PasswordFile, PasswordFileError, Verifier
+from labapi_middleware.htpasswd import PasswordFile, PasswordFileError
+from labapi_middleware.password_check import Failures, Refused, TooManyFailures, Verifier
+from labapi_middleware.ratelimit.rules import limit, subject
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -90,19 +104,48 @@ CACHE_SECONDS = Option(
     "cache_seconds", "300", seconds(0, 86400), "How long a right password is remembered."
 )
 CACHE_SIZE = Option("cache_size", "1000", integer(1, 1_000_000), "How many are remembered.")
+FAILURES_PER_ADDRESS = Option(
+    "failures_per_address",
+    "10 per minute",
+    limit,
+    "Wrong passwords that one address may send; empty: any number.",
+)
+FAILURES_PER_USER = Option(
+    "failures_per_user",
+    "20 per minute",
+    limit,
+    "Wrong passwords of one user, from all addresses together; empty: any number.",
+)
+CHECKS_AT_ONCE = Option(
+    "checks_at_once", "2", integer(1, 64), "How many passwords are checked at the same time."
+)
 
 
 class Basic(Filter):
     """Confirm the identity of users in an htpasswd file."""
 
     name = "basic"
-    options = (HTPASSWD_FILE, REALM, PROJECT, ROLES, USER, CACHE_SECONDS, CACHE_SIZE)
+    options = (
+        HTPASSWD_FILE,
+        REALM,
+        PROJECT,
+        ROLES,
+        USER,
+        CACHE_SECONDS,
+        CACHE_SIZE,
+        FAILURES_PER_ADDRESS,
+        FAILURES_PER_USER,
+        CHECKS_AT_ONCE,
+    )
     gives = IDENTITY
 
     def __init__(self, app: WSGIApplication, conf: Conf) -> None:
         super().__init__(app, conf)
         self.passwords = _password_file(conf)
-        self.verifier = Verifier(conf[CACHE_SECONDS], conf[CACHE_SIZE])
+        failures = Failures(address=conf[FAILURES_PER_ADDRESS], user=conf[FAILURES_PER_USER])
+        self.verifier = Verifier(
+            conf[CACHE_SECONDS], conf[CACHE_SIZE], conf[CHECKS_AT_ONCE], failures
+        )
         self.grants = conf.members(USER)
         self.everybody = Grant(conf[ROLES], None)
         self.project = conf[PROJECT] or None
@@ -116,9 +159,18 @@ class Basic(Filter):
         """Read the password file."""
         _password_file(conf)
 
+    @classmethod
+    def needs(cls, conf: Conf) -> tuple[Need, ...]:
+        """Ask for the client's address, not that of a proxy."""
+        return (Need(CLIENT, required=False),)
+
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Set the identity, or ask for it."""
-        user = self._user(environ)
+        try:
+            user = self._user(environ)
+        except Refused as refused:
+            LOG.info("%s denied: %s", log_text.request_line(environ), refused)
+            return _refuse(refused, environ, start_response)
         if user is None:
             return faults.respond(
                 environ,
@@ -133,7 +185,10 @@ class Basic(Filter):
         return self.app(environ, start_response)
 
     def _user(self, environ: WSGIEnvironment) -> str | None:
-        """Return who proves to be who, None if nobody does."""
+        """Return the user whose password the request has, None if it has none, or a wrong one.
+
+        :raises Refused: the password is not checked
+        """
         header = environ.get("HTTP_AUTHORIZATION")
         given = credentials(header or "")
         if given is None:
@@ -142,7 +197,7 @@ class Basic(Filter):
             return None
         user, password = given
         hashed = self.passwords.hash_of(user)
-        right = self.verifier.verify(user, hashed, password)
+        right = self.verifier.verify(user, hashed, password, subject(environ, "address"))
         known = user in self.passwords
         if right and known:
             return user
@@ -150,6 +205,19 @@ class Basic(Filter):
         whose = f"of {user}" if known else "or unknown user"
         LOG.info("%s denied: wrong password %s", log_text.request_line(environ), whose)
         return None
+
+
+def _refuse(
+    refused: Refused, environ: WSGIEnvironment, start_response: StartResponse
+) -> Iterable[bytes]:
+    if isinstance(refused, TooManyFailures):
+        code, why = 429, "There were too many wrong passwords."
+    else:
+        code, why = 503, "Too many others are logging in."
+    wait = refused.retry_after
+    later = [("Retry-After", str(wait))]
+    text = f"{why} Try again in {wait} {'second' if wait == 1 else 'seconds'}."
+    return faults.respond(environ, start_response, code, text, later)
 
 
 def credentials(header: str) -> tuple[str, bytes] | None:

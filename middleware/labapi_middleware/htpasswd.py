@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import logging
 import os
 import re
-import secrets
-import time
-from collections import OrderedDict
-
-import bcrypt
 
 LOG = logging.getLogger(__name__)
 
-# bcrypt reads no more of a password than this, so two longer ones could be the same to it. Bytes.
-LONGEST_PASSWORD = 72
 # Each step doubles the time: 15 is 2 to 4 seconds. A login must not be a way to keep a server busy.
 _HIGHEST_COST = 15
 
@@ -117,45 +108,3 @@ class PasswordFile:
         cost = max((int(hashed[4:6]) for hashed in entries.values()), default=10)
         self._nobody = f"$2b${cost:02d}${_NOBODY}"
         self._entries = entries
-
-
-class Verifier:
-    """Checks passwords, and remembers those that were right for a while.
-
-    A check takes bcrypt 50 to 200 ms of CPU by design, which is too much for each request. What is
-    remembered is an HMAC of user, hash and password with a key that never leaves the process: a
-    changed password is another entry, and nothing in memory helps to find one.
-
-    :param seconds: how long to remember; 0 is not at all
-    :param size: how many to remember at most
-    """
-
-    def __init__(self, seconds: float, size: int) -> None:
-        self._seconds = seconds
-        self._size = size
-        self._key = secrets.token_bytes(32)
-        self._good: OrderedDict[bytes, float] = OrderedDict()
-
-    def verify(self, user: str, hashed: str, password: bytes) -> bool:
-        """Say whether this is the password of the hash."""
-        if len(password) > LONGEST_PASSWORD or b"\0" in password:
-            return False
-        message = b"\0".join((user.encode(), hashed.encode(), password))
-        key = hmac.digest(self._key, message, hashlib.sha256)
-        now = time.monotonic()
-        if self._good.get(key, 0.0) > now:
-            return True
-        if not bcrypt.checkpw(password, hashed.encode()):
-            return False
-        if self._seconds:
-            self._good[key] = now + self._seconds
-            self._good.move_to_end(key)
-            while len(self._good) > self._size:
-                self._forget_oldest()
-        return True
-
-    def _forget_oldest(self) -> None:
-        try:
-            self._good.popitem(last=False)
-        except KeyError:
-            return  # another thread was faster

@@ -5,15 +5,23 @@ from __future__ import annotations
 import base64
 import logging
 import os
+import subprocess
+import sys
+import textwrap
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import bcrypt
 import pytest
 
+from labapi_middleware import password_check
 from labapi_middleware.basic import Basic
 from labapi_middleware.context import Context
 from labapi_middleware.filter import OptionError
-from labapi_middleware.htpasswd import PasswordFileError, Verifier, parse
+from labapi_middleware.htpasswd import PasswordFileError, parse
+from labapi_middleware.password_check import Failures, Verifier
 from tests.middleware.conftest import build, call, environ, plain, validated
 from tests.middleware.spoofing import spoofed
 
@@ -161,17 +169,17 @@ def test_a_right_password_is_remembered(tmp_path):
 def test_what_is_remembered_ends_and_is_bounded(monkeypatch):
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    verifier = Verifier(10, 2)
+    verifier = Verifier(10, 2, 1, Failures())
     good = hashed(b"x")
     for user in ("a", "b", "c"):
-        assert verifier.verify(user, good, b"x")
+        assert verifier.verify(user, good, b"x", "")
     assert len(verifier._good) == 2
     remembered = dict(verifier._good)
     now = 1011.0
-    assert verifier.verify("c", good, b"x")
+    assert verifier.verify("c", good, b"x", "")
     assert dict(verifier._good) != remembered  # it was checked again
-    nothing = Verifier(0, 2)
-    assert nothing.verify("a", good, b"x")
+    nothing = Verifier(0, 2, 1, Failures())
+    assert nothing.verify("a", good, b"x", "")
     assert not nothing._good
 
 
@@ -262,6 +270,10 @@ def test_a_missing_file_stops_the_start(tmp_path):
         {"cache_seconds": "-1"},
         {"user_": "admin"},
         {"usr_alice": "admin"},
+        {"failures_per_address": "0 per minute"},
+        {"failures_per_address": "ten per minute"},
+        {"failures_per_user": "10 per fortnight"},
+        {"checks_at_once": "0"},
     ],
 )
 def test_options_that_cannot_be_used_stop_the_start(htpasswd, options):
@@ -278,3 +290,188 @@ def test_it_conforms_to_wsgi(htpasswd):
     app = validated(build(Basic, validated(plain()), htpasswd_file=str(htpasswd)))
     assert call(app, environ(headers=login("alice", "wonder:land"))).body == b"ok"
     assert call(app, environ()).status == 401
+
+
+# Guessing
+
+
+class Checks:
+    """Counts the checks that bcrypt makes; each waits until it may begin."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = self.running = self.most = 0
+        self.began = threading.Event()
+        self.may_begin = threading.Event()
+        self.may_begin.set()
+        self._lock = threading.Lock()
+        self._check = bcrypt.checkpw
+        monkeypatch.setattr(bcrypt, "checkpw", self)
+
+    def __call__(self, password: bytes, hashed: bytes) -> bool:
+        with self._lock:
+            self.count += 1
+            self.running += 1
+            self.most = max(self.most, self.running)
+        self.began.set()
+        assert self.may_begin.wait(60)
+        right = self._check(password, hashed)
+        with self._lock:
+            self.running -= 1
+        return right
+
+
+@pytest.fixture
+def checks(monkeypatch):
+    return Checks(monkeypatch)
+
+
+def status(app, user, password, address="192.0.2.1"):
+    return call(app, environ(headers=login(user, password), REMOTE_ADDR=address)).status
+
+
+def at_once(count, work):
+    """Return what so many threads return that begin together."""
+    begin = threading.Barrier(count)
+
+    def run(number):
+        begin.wait(60)
+        return work(number)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(run, range(count)))
+
+
+def test_an_address_that_guesses_is_refused_before_bcrypt_works(htpasswd, checks, caplog):
+    app = build(Basic, plain(), htpasswd_file=str(htpasswd))
+    assert status(app, "bob", "b" * 72) == 200
+    for number in range(10):
+        assert status(app, f"user-{number}", "guess") == 401
+    assert checks.count == 11
+    with caplog.at_level(logging.INFO):
+        answer = call(app, environ(headers=login("alice", "wonder:land"), REMOTE_ADDR="192.0.2.1"))
+    assert answer.status == 429
+    assert 1 <= int(answer.headers["Retry-After"]) <= 60
+    assert answer.fault[0] == "overLimit"
+    assert "more wrong passwords of this address than 10 per minute" in caplog.text
+    assert checks.count == 11
+    assert status(app, "bob", "b" * 72) == 200  # remembered
+    assert status(app, "alice", "wonder:land", "192.0.2.2") == 200
+
+
+def test_a_user_is_guessed_from_many_addresses(htpasswd, checks):
+    app = build(Basic, plain(), htpasswd_file=str(htpasswd), failures_per_user="3 per hour")
+    guesses = [status(app, "alice", "guess", f"192.0.2.{number}") for number in range(5)]
+    assert guesses == [401, 401, 401, 429, 429]
+    assert status(app, "bob", "b" * 72) == 200
+    # A name that the file does not have is counted alike: the answer does not tell who exists.
+    guesses = [status(app, "nobody", "guess", f"192.0.2.{number}") for number in range(5)]
+    assert guesses == [401, 401, 401, 429, 429]
+
+
+def test_an_ipv6_client_is_its_network(htpasswd):
+    app = build(Basic, plain(), htpasswd_file=str(htpasswd), failures_per_address="2 per hour")
+    guesses = [status(app, f"u{n}", "guess", f"2001:db8::{n}") for n in range(1, 4)]
+    assert guesses == [401, 401, 429]
+    assert status(app, "u", "guess", "2001:db8:1::1") == 401
+
+
+def test_right_passwords_are_not_counted(htpasswd):
+    limits = {"failures_per_address": "1 per hour", "failures_per_user": "1 per hour"}
+    app = build(Basic, plain(), htpasswd_file=str(htpasswd), cache_seconds="0", **limits)
+    assert {status(app, "alice", "wonder:land") for _ in range(5)} == {200}
+    assert status(app, "alice", "guess") == 401
+    assert status(app, "alice", "wonder:land") == 429
+
+
+def test_without_limits_anybody_may_guess(htpasswd):
+    limits = {"failures_per_address": "", "failures_per_user": ""}
+    app = build(Basic, plain(), htpasswd_file=str(htpasswd), **limits)
+    assert {status(app, "alice", "guess") for _ in range(30)} == {401}
+
+
+def test_guesses_at_the_same_moment_are_counted(htpasswd, checks):
+    options = {"failures_per_address": "5 per hour", "checks_at_once": "3"}
+    app = build(Basic, plain(), htpasswd_file=str(htpasswd), **options)
+    answers = at_once(20, lambda number: status(app, "alice", f"guess-{number}"))
+    assert sorted(answers) == [401] * 5 + [429] * 15
+    assert checks.count == 5
+    assert checks.most <= 3
+
+
+def test_a_login_that_many_send_at_once_is_checked_once(htpasswd, checks):
+    app = build(Basic, plain(), htpasswd_file=str(htpasswd), failures_per_address="1 per hour")
+    assert at_once(20, lambda _: status(app, "alice", "wonder:land")) == [200] * 20
+    assert checks.count == 1
+
+
+def test_a_login_for_which_there_is_no_time(htpasswd, checks, monkeypatch):
+    monkeypatch.setattr(password_check, "MOST_WAITING", 1)
+    app = build(Basic, plain(), htpasswd_file=str(htpasswd), failures_per_address="1 per hour")
+    checks.may_begin.clear()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(status, app, "alice", "wonder:land")
+        assert checks.began.wait(60)
+        answer = call(app, environ(headers=login("bob", "b" * 72), REMOTE_ADDR="192.0.2.9"))
+        assert answer.status == 503
+        assert answer.headers["Retry-After"] == "1"
+        checks.may_begin.set()
+        assert first.result(60) == 200
+    assert status(app, "bob", "b" * 72, "192.0.2.9") == 200
+
+
+def test_a_check_that_waits_for_its_turn_in_vain(htpasswd, checks, monkeypatch):
+    monkeypatch.setattr(password_check, "LONGEST_WAIT", 0.05)
+    options = {"failures_per_user": "1 per hour", "checks_at_once": "1"}
+    app = build(Basic, plain(), htpasswd_file=str(htpasswd), **options)
+    checks.may_begin.clear()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(status, app, "alice", "wonder:land")
+        assert checks.began.wait(60)
+        assert status(app, "bob", "b" * 72) == 503
+        assert status(app, "alice", "wonder:land") == 503  # waits for the first one's check
+        checks.may_begin.set()
+        assert first.result(60) == 200
+    # Who was not checked is not counted.
+    assert status(app, "bob", "b" * 72) == 200
+
+
+GREEN = """
+    import eventlet
+    eventlet.monkey_patch()
+    import sys
+    import bcrypt
+    sys.path.insert(0, {root!r})
+    from labapi_middleware.basic import Basic
+    from tests.middleware.conftest import build, environ, call, plain
+    from tests.middleware.test_basic import status
+
+    begun = eventlet.patcher.original("threading").Event()
+    done = eventlet.patcher.original("threading").Event()
+    check = bcrypt.checkpw
+    def slow(password, hashed):
+        if password == b"guess":
+            begun.set()
+            assert done.wait(60), "nobody was served meanwhile"
+        return check(password, hashed)
+    bcrypt.checkpw = slow
+
+    app = build(Basic, plain(), htpasswd_file={htpasswd!r})
+    assert status(app, "alice", "wonder:land") == 200
+    guess = eventlet.spawn(status, app, "alice", "guess")
+    while not begun.is_set():
+        eventlet.sleep(0.01)
+    assert status(app, "alice", "wonder:land") == 200
+    done.set()
+    assert guess.wait() == 401
+    print("served meanwhile")
+"""
+
+
+def test_green_threads_go_on_while_a_password_is_checked(htpasswd):
+    pytest.importorskip("eventlet")
+    root = str(Path(__file__).parents[2])
+    script = textwrap.dedent(GREEN).format(root=root, htpasswd=str(htpasswd))
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert (done.stdout, done.returncode) == ("served meanwhile\n", 0), done.stderr

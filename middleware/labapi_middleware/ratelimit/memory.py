@@ -18,6 +18,10 @@ class _Count(Protocol):
         """Return how many requests are left, and the seconds until there are more."""
         ...
 
+    def take_back(self) -> None:
+        """Forget the last request."""
+        ...
+
     def add(self, expiry: int, now: float) -> None:
         """Count a request."""
         ...
@@ -40,6 +44,10 @@ class _Moving:
     def add(self, expiry: int, now: float) -> None:
         self._times.append(now)
 
+    def take_back(self) -> None:
+        if self._times:
+            self._times.pop()
+
 
 class _Fixed:
     """The requests of a window that began with the first of them."""
@@ -58,6 +66,9 @@ class _Fixed:
         if self._end <= now:
             self._count, self._end = 0, now + expiry
         self._count += 1
+
+    def take_back(self) -> None:
+        self._count = max(0, self._count - 1)
 
 
 STRATEGIES: dict[str, type[_Moving] | type[_Fixed]] = {
@@ -96,6 +107,12 @@ class MemoryCounter:
         with self._lock:
             now = time.monotonic()
             return [_window(key, self._count(key), now) for key in keys]
+
+    def take_back(self, keys: Sequence[Key]) -> None:
+        """Forget the last request that was counted with each of the rules."""
+        with self._lock:
+            for key in keys:
+                self._count(key).take_back()
 
     def _count(self, key: Key) -> _Count:
         item, subject = key

@@ -25,12 +25,13 @@ EXPECTED = (
     "such as 'POST /v2.1/testcases: 10 per minute per address' or '*  *: 1000 per 1 hour per user'"
 )
 
+_AMOUNT = r"(?P<amount>[0-9]{1,7})\s+per\s+(?P<time>(?:[0-9]{1,4}\s+)?(?:second|minute|hour|day)s?)"
 _SENTENCE = re.compile(
     r"(?P<methods>\*|[A-Za-z]+(?:\s*,\s*[A-Za-z]+)*)\s+(?P<path>\*|/\S*?)\s*:\s*"
-    r"(?P<amount>[0-9]{1,7})\s+per\s+(?P<time>(?:[0-9]{1,4}\s+)?(?:second|minute|hour|day)s?)\s+"
-    r"per\s+(?P<who>address|project|user)",
+    rf"{_AMOUNT}\s+per\s+(?P<who>address|project|user)",
     re.ASCII,
 )
+_LIMIT = re.compile(_AMOUNT, re.ASCII)
 _SLASHES = re.compile("/{2,}")
 # A day's worth of the finest rule; each is an entry in the storage with a moving window.
 _MOST = 1_000_000
@@ -67,20 +68,38 @@ class Rule:
 def rule(value: str) -> Rule:
     """Read one sentence.
 
-    :raises ValueError: it is none
+    :raises ValueError: it does not follow the form
     """
     match = _SENTENCE.fullmatch(value.strip())
     if match is None:
         raise ValueError(EXPECTED)
-    amount = int(match["amount"])
-    if not 1 <= amount <= _MOST or re.match(r"0+\s", match["time"]):
-        raise ValueError(f"the amount is from 1 to {_MOST}, and the time at least 1")
+    amount = _amount(match)
     names = () if match["methods"] == "*" else match["methods"].upper().split(",")
     methods = {name.strip() for name in names}
     if "GET" in methods:
         methods.add("HEAD")  # the same work without the body
     path = match["path"]
     return Rule(frozenset(methods), path, amount, match["time"], match["who"])
+
+
+def limit(value: str) -> RateLimitItem | None:
+    """Read ``10 per minute``; nothing is no limit.
+
+    :raises ValueError: it is neither
+    """
+    if not value.strip():
+        return None
+    match = _LIMIT.fullmatch(value.strip())
+    if match is None:
+        raise ValueError("expected '<amount> per <time>', such as '10 per minute', or nothing")
+    return parse(f"{_amount(match)} per {match['time']}")
+
+
+def _amount(match: re.Match[str]) -> int:
+    amount = int(match["amount"])
+    if not 1 <= amount <= _MOST or re.match(r"0+\s", match["time"]):
+        raise ValueError(f"the amount is from 1 to {_MOST}, and the time at least 1")
+    return amount
 
 
 class PathPattern:
