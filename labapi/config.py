@@ -65,6 +65,13 @@ API_OPTS: list[cfg.Opt] = [
         min=0.05,
         help="Seconds between looks for new output while somebody follows a case.",
     ),
+    cfg.FloatOpt(
+        "output_patience",
+        default=10.0,
+        min=0,
+        help="Seconds that readers wait for output that is missing and may be on its way; then the"
+        " bytes that are missing are shown as a gap.",
+    ),
     cfg.IntOpt(
         "max_follow",
         default=3600,

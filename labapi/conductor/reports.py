@@ -138,6 +138,7 @@ def _take(
         "finished_at": ended,
         # An agent that was restarted does not know how much there was.
         "output_size": max(report.output_size, work.sizes.get(row.id, row.output_size)),
+        "output_sent": report.output_offset + len(report.output),
     }
     work.chunks.append((row.id, report.output_offset, report.output))
     work.events.append(CaseChanged(case=report.case, state=State.FINISHED, result=report.result))

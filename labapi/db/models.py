@@ -181,7 +181,10 @@ class TestCase(Base):
     dispatched_at: Mapped[datetime.datetime | None]
     started_at: Mapped[datetime.datetime | None]
     finished_at: Mapped[datetime.datetime | None]
+    # Bytes that its agent wrote, and what it has sent of them: unknown until an agent reports the
+    # end, and less than it wrote where the agent's max_output cut it.
     output_size: Mapped[int] = mapped_column(BigInteger, default=0)
+    output_sent: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class OutputChunk(Base):

@@ -142,7 +142,8 @@ def test_events_resume_after_the_last_one_seen(lab: Lab) -> None:
     assert json.loads(event["data"]) == {"offset": 4, "text": "two\n"}
 
 
-def test_a_gap_is_marked(lab: Lab) -> None:
+def test_a_gap_is_marked(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab.backend.output, "_patience", 0.0)
     case = post(lab, "echo one; echo two; echo three")
     b"".join(follow(lab, case))
     row = lab.database.read(testcases.get, case)

@@ -10,6 +10,7 @@ from labapi.api import policy
 from labapi.api.access import Policy
 from labapi.api.backend.beat import Beat
 from labapi.api.backend.hints import Hints
+from labapi.api.backend.output import Reader
 from labapi.api.backend.waiters import Waiters
 from labapi.db.session import Database
 from labapi.rpc.transport import Transport
@@ -27,19 +28,22 @@ class Backend:
     policy: Policy
     hints: Hints
     waiters: Waiters
+    output: Reader
     beat: Beat
     liveness: Liveness
 
     @classmethod
     def of(cls, conf: cfg.ConfigOpts, transport: Transport, database: Database) -> Backend:
         """Return a backend that is not started."""
+        waiters = Waiters(transport)
         return cls(
             conf,
             transport,
             database,
             policy.load(conf),
             Hints(transport),
-            Waiters(transport),
+            waiters,
+            Reader(conf, database, waiters),
             Beat(conf, database),
             driver.load(conf),
         )

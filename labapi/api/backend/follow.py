@@ -1,13 +1,13 @@
 """Output as it happens: a stream that ends when its case ends.
 
 A follower looks for new pieces every ``[api] follow_interval``, so what it costs depends on how
-many follow and not on how much all agents write; the end of the case wakes it at once. Where a
-piece is missing it waits a moment, for pieces may overtake one another, and then says so.
+many follow and not on how much all agents write; the end of the case wakes it at once.
 """
 
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -15,120 +15,162 @@ from dataclasses import dataclass
 from typing import Any
 
 from oslo_config import cfg
+from oslo_log import log
 
 from labapi.api import lookup
+from labapi.api.backend.output import Piece, Reader, gap
 from labapi.api.backend.waiters import Waiters
 from labapi.case import State
-from labapi.db import outputs
 from labapi.db.session import Database, Record
+from labapi.exceptions import LabapiError
 
-BATCH = 16  # pieces read at a time
-PATIENCE = 3.0  # seconds to wait for a missing piece
+LOG = log.getLogger(__name__)
+
 SILENCE = 15.0  # seconds after which a silent stream of events shows that it is alive
-
-
-def gap(size: int) -> bytes:
-    """Return what stands in a text where bytes are missing."""
-    return f"\n[{size} bytes of output are missing here]\n".encode()
+AGAIN = b"\n[the case runs again; its output begins anew]\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """Bytes of a case's output.
+class Place:
+    """A place in the output of a case: what a stream that was broken off resumes at.
 
-    :ivar offset: of the first one
-    :ivar missing: how many bytes before it are missing
+    :ivar offset: in bytes
+    :ivar attempt: the number of the attempt that wrote it, None for whichever is there
     """
 
     offset: int
-    data: bytes
-    missing: int = 0
+    attempt: int | None = None
+
+    def __str__(self) -> str:
+        """Return it as the id of an event; of a first attempt it is the offset alone."""
+        return f"{self.attempt}:{self.offset}" if (self.attempt or 1) > 1 else str(self.offset)
 
 
-def kept(database: Database, case: Record, offset: int) -> Iterator[Piece]:
-    """Yield what is kept of a case's output from ``offset`` on, in its order."""
-    # How much was written is known of a case whose end an agent has reported; those that ended
-    # otherwise have a reason. Where it is nothing, nothing is looked for.
-    reported = case.state == State.FINISHED and case.reason is None
-    more = not reported or case.output_size > offset
-    while more:
-        rows = database.read(outputs.read, case.id, offset, BATCH)
-        before = offset
-        for row in rows:
-            start, end = max(offset, row.offset), row.offset + len(row.data)
-            if end > offset:
-                yield Piece(start, row.data[start - row.offset :], start - offset)
-                offset = end
-        more = offset > before and len(rows) == BATCH
-    if offset < case.output_size:
-        yield Piece(case.output_size, b"", case.output_size - offset)
+class Again:
+    """What comes now is of another attempt, from its beginning."""
 
 
 class Follower:
     """Follows one case for one client.
 
-    :param offset: in bytes, where to begin
+    :param place: where to begin
     """
 
     def __init__(
-        self, conf: cfg.ConfigOpts, database: Database, waiters: Waiters, case: Record, offset: int
+        self,
+        conf: cfg.ConfigOpts,
+        database: Database,
+        waiters: Waiters,
+        output: Reader,
+        case: Record,
+        place: Place,
     ) -> None:
         self._interval: float = conf.api.follow_interval
         self._until = time.monotonic() + conf.api.max_follow
         self._database = database
         self._waiters = waiters
+        self._output = output
         self._case = case
-        self._offset = offset
-        self._stuck_since: float | None = None
+        self._offset = place.offset
+        self._attempt: int = case.attempts if place.attempt is None else place.attempt
+        self._whole = False
+        self._steps = self._look()
+
+    def begin(self) -> None:
+        """Take the first look, so that an error is still an error.
+
+        :raises DatabaseUnavailable: the database is away
+        """
+        self._steps = itertools.chain([next(self._steps, None)], self._steps)
 
     def text(self) -> Iterator[bytes]:
         """Yield the output as it is written."""
-        for piece in self._pieces():
-            if piece is not None:
-                if piece.missing:
-                    yield gap(piece.missing)
-                yield piece.data
+        try:
+            for step in self._steps:
+                if isinstance(step, Again):
+                    yield AGAIN
+                elif step is not None:
+                    if step.missing:
+                        yield gap(step.missing)
+                    yield step.data
+        except LabapiError as error:
+            LOG.warning("a stream of output ends early: %s", error)
+            yield broken_off(error, self._offset)
 
     def events(self) -> Iterator[bytes]:
         """Yield server-sent events: ``output`` for each piece, ``end`` with the result.
 
         The data of ``output`` are ``{"offset", "text"}``, or ``base64`` in place of ``text`` where
         the bytes are not UTF-8, and ``missing`` where bytes before them are. An event's id is the
-        offset after it: ``Last-Event-ID`` resumes there.
+        place after it: ``Last-Event-ID`` resumes there. ``again`` says that the case runs again
+        and its output begins anew, ``error`` that the stream ends early.
         """
         heard = time.monotonic()
-        for piece in self._pieces():
-            if piece is not None:
-                heard = time.monotonic()
-                yield _event("output", _described(piece), piece.offset + len(piece.data))
-            elif time.monotonic() - heard > SILENCE:
-                heard = time.monotonic()
-                yield b": still running\n\n"
-        case = self._case
-        yield _event("end", {"state": case.state, "result": case.result, "reason": case.reason})
+        try:
+            for step in self._steps:
+                if step is not None:
+                    heard = time.monotonic()
+                    yield self._event(step)
+                elif time.monotonic() - heard > SILENCE:
+                    heard = time.monotonic()
+                    yield b": still running\n\n"
+        except LabapiError as error:
+            LOG.warning("a stream of output ends early: %s", error)
+            yield _event("error", {"message": str(error)})
+        else:
+            yield _event("end", self._end())
 
-    def _pieces(self) -> Iterator[Piece | None]:
-        """Yield pieces as they come, and None whenever there was nothing to yield for a while."""
+    def _look(self) -> Iterator[Piece | Again | None]:
+        """Yield pieces as they come, and None after each look."""
         while True:
-            finished = self._case.state == State.FINISHED
-            for piece in kept(self._database, self._case, self._offset):
-                if piece.missing and not finished and self._may_come():
-                    break
-                self._stuck_since = None
-                self._offset = piece.offset + len(piece.data)
-                yield piece
+            yield from self._anew()
+            yield from self._new()
+            finished = self._case.state == State.FINISHED and self._whole
             if finished or self._waiters.ending or time.monotonic() > self._until:
                 return
-            ended = self._waiters.wait(self._case.uuid, self._interval)
+            yield None
+            self._waiters.wait(self._case.uuid, self._interval)
             self._case = lookup.testcase(self._database, self._case.uuid)
-            if not ended:
-                yield None
 
-    def _may_come(self) -> bool:
-        """Say whether it is too early to call a piece missing."""
-        if self._stuck_since is None:
-            self._stuck_since = time.monotonic()
-        return time.monotonic() - self._stuck_since < PATIENCE
+    def _anew(self) -> Iterator[Again]:
+        """Go back to the beginning if the case runs again; what it had written is gone."""
+        if self._case.attempts > self._attempt:
+            self._attempt = self._case.attempts
+            if self._offset:
+                self._offset = 0
+                yield Again()
+
+    def _new(self) -> Iterator[Piece]:
+        """Yield the pieces that have come since the last look, as far as none is missing."""
+        self._whole = False
+        for piece in self._output.kept(self._case, self._offset):
+            if piece.missing and self._output.may_come(self._case, piece):
+                return
+            self._offset = piece.end
+            yield piece
+        self._whole = True
+
+    def _event(self, step: Piece | Again) -> bytes:
+        place = Place(self._offset, self._attempt)
+        if isinstance(step, Again):
+            return _event("again", {"attempt": self._attempt}, place)
+        return _event("output", _described(step), place)
+
+    def _end(self) -> dict[str, Any]:
+        case = self._case
+        if case.state == State.FINISHED and not self._whole:
+            # Its output is still on its way, so for this reader it is not finished.
+            return {"state": State.RUNNING, "result": None, "reason": None}
+        return {"state": case.state, "result": case.result, "reason": case.reason}
+
+
+def broken_off(error: LabapiError, offset: int | None = None) -> bytes:
+    """Return what stands at the end of a text that goes no further.
+
+    :param offset: in bytes, where it would have gone on
+    """
+    rest = "" if offset is None else f" from offset {offset} on"
+    return f"\n[this text ends early, ask for the rest{rest}: {error}]\n".encode()
 
 
 def _described(piece: Piece) -> dict[str, Any]:
@@ -141,6 +183,6 @@ def _described(piece: Piece) -> dict[str, Any]:
         return {**described, "base64": base64.b64encode(piece.data).decode()}
 
 
-def _event(name: str, data: dict[str, Any], number: int | None = None) -> bytes:
-    where = f"id: {number}\n" if number is not None else ""
+def _event(name: str, data: dict[str, Any], place: Place | None = None) -> bytes:
+    where = f"id: {place}\n" if place is not None else ""
     return f"event: {name}\n{where}data: {json.dumps(data)}\n\n".encode()

@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Iterator
 
 import webob
 from oslo_config import cfg
+from oslo_log import log
 
 from labapi.api import lookup
 from labapi.api.access import Policy
-from labapi.api.backend import follow
+from labapi.api.backend.follow import Follower, Place, broken_off
+from labapi.api.backend.output import Reader
 from labapi.api.backend.waiters import Waiters
 from labapi.api.controllers import Controller
 from labapi.api.request import Request
 from labapi.db.session import Database, Record
-from labapi.exceptions import InvalidInput
+from labapi.exceptions import InvalidInput, LabapiError
+
+LOG = log.getLogger(__name__)
 
 EVENTS = "text/event-stream"
+
+_OFFSET = re.compile(r"[0-9]{1,18}", re.ASCII)
+_PLACE = re.compile(r"(?:([0-9]{1,9}):)?([0-9]{1,18})", re.ASCII)
 
 
 class Outputs(Controller):
     """The controller of output."""
 
     def __init__(
-        self, conf: cfg.ConfigOpts, database: Database, policy: Policy, waiters: Waiters
+        self,
+        conf: cfg.ConfigOpts,
+        database: Database,
+        policy: Policy,
+        waiters: Waiters,
+        output: Reader,
     ) -> None:
         self._conf = conf
         self._database = database
         self._policy = policy
         self._waiters = waiters
+        self._output = output
 
     def show(self, request: Request, testcase_id: str) -> webob.Response:
         """Answer with the output as it was written, from ``?offset=`` bytes on.
@@ -37,37 +52,32 @@ class Outputs(Controller):
         asks for ``text/event-stream``.
         """
         query = request.query("offset", "follow")
-        offset = _offset_of(request, query)
+        place = _place_of(request, query)
         following = _follow_of(query)
         case = lookup.visible_testcase(self._database, self._policy, request.context, testcase_id)
         if not following:
             return webob.Response(
-                app_iter=text(self._database, case, offset),
-                content_type="text/plain",
-                charset="utf-8",
+                app_iter=self._text(case, place.offset), content_type="text/plain", charset="utf-8"
             )
-        follower = follow.Follower(self._conf, self._database, self._waiters, case, offset)
+        follower = Follower(self._conf, self._database, self._waiters, self._output, case, place)
+        follower.begin()
         if EVENTS in request.headers.get("Accept", ""):
             return _stream(follower.events(), EVENTS)
         return _stream(follower.text(), "text/plain")
 
+    def _text(self, case: Record, offset: int) -> Iterator[bytes]:
+        """Return the text; its beginning is read at once, so that an error is still an error."""
+        pieces = self._output.text(case, offset)
+        first = next(pieces, b"")
+        return _guarded(itertools.chain([first], pieces))
 
-def text(
-    database: Database, case: Record, offset: int, enough: int | None = None
-) -> Iterator[bytes]:
-    """Yield a case's output in its order; a gap is marked where it is.
 
-    :param offset: in bytes, where to begin
-    :param enough: stop when more bytes than this have been yielded
-    """
-    given = 0
-    for piece in follow.kept(database, case, offset):
-        if piece.missing:
-            yield follow.gap(piece.missing)
-        yield piece.data
-        given += len(piece.data)
-        if enough is not None and given > enough:
-            return
+def _guarded(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    try:
+        yield from pieces
+    except LabapiError as error:
+        LOG.warning("an answer with output ends early: %s", error)
+        yield broken_off(error)
 
 
 def _stream(pieces: Iterator[bytes], content_type: str) -> webob.Response:
@@ -78,11 +88,19 @@ def _stream(pieces: Iterator[bytes], content_type: str) -> webob.Response:
     return response
 
 
-def _offset_of(request: Request, query: dict[str, str]) -> int:
-    given = query.get("offset", request.headers.get("Last-Event-ID", "0"))
-    if not (given.isascii() and given.isdigit() and len(given) < 19):
-        raise InvalidInput(f"offset: {given[:64]!r} is not a number of bytes")
-    return int(given)
+def _place_of(request: Request, query: dict[str, str]) -> Place:
+    if "offset" in query:
+        given = query["offset"]
+        if not _OFFSET.fullmatch(given):
+            raise InvalidInput(f"offset: {given[:64]!r} is not a number of bytes")
+        return Place(int(given))
+    last = request.headers.get("Last-Event-ID")
+    if last is None:
+        return Place(0)
+    found = _PLACE.fullmatch(last)
+    if not found:
+        raise InvalidInput(f"Last-Event-ID: {last[:64]!r} is not the id of an event")
+    return Place(int(found[2]), int(found[1] or 1))
 
 
 def _follow_of(query: dict[str, str]) -> bool:

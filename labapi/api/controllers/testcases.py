@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 import threading
+import time
 import uuid
 from typing import Any
 
@@ -14,8 +15,9 @@ from oslo_config import cfg
 from labapi.api import catalogue, host_guard, idempotency, lookup, pagination, schemas
 from labapi.api.access import ADMIN, MEMBER, OWN, READER, Policy, rule
 from labapi.api.backend.hints import Hints
+from labapi.api.backend.output import OutputOnItsWay, Reader
 from labapi.api.backend.waiters import Waiters
-from labapi.api.controllers import Controller, outputs
+from labapi.api.controllers import Controller
 from labapi.api.request import Request, json_response
 from labapi.api.schemas import testcases as bodies
 from labapi.api.views import testcases as views
@@ -28,6 +30,8 @@ from labapi.scheduler.room import Room
 from labapi.servicegroup.driver import Liveness
 
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
+
+OUTPUT_GRACE = 2.0  # seconds beyond ``?wait=`` that the output of a finished case may take
 
 FILTERS = ("state", "result", "host", "plugin", "method")
 
@@ -68,6 +72,7 @@ class TestCases(Controller):
         policy: Policy,
         hints: Hints,
         waiters: Waiters,
+        output: Reader,
         liveness: Liveness,
     ) -> None:
         self._conf = conf
@@ -75,6 +80,7 @@ class TestCases(Controller):
         self._policy = policy
         self._hints = hints
         self._waiters = waiters
+        self._output = output
         self._room = Room(conf, liveness)
 
     def create(self, request: Request) -> webob.Response:
@@ -92,16 +98,25 @@ class TestCases(Controller):
                 case_id = self._database.insert(testcases.create, case)
                 if case_id == case["uuid"]:
                     self._tell(case)
-                    ending = self._ending(case_id, ended, wait)
-                    return _accepted(request, self._made(case, ending), finished=bool(ending))
+                    shown = self._ended(case_id, ended, wait)
+                    new = shown or views.whole(case, b"", truncated=False)
+                    return _accepted(request, new, finished=shown is not None)
             known = lookup.testcase(self._database, case_id)  # with the same key, and faster
         idempotency.check_same(known.body_digest, digest)
+        return self._replay(request, known, wait)
+
+    def _replay(self, request: Request, known: Record, wait: float) -> webob.Response:
+        """Answer a request that is sent again, with the case that the first one made."""
+        if known.state == State.FINISHED:
+            return _accepted(request, self._whole(known), finished=wait > 0)
         with self._waiters.listening(known.uuid) as ended:
-            if known.state == State.FINISHED:
-                ended.set()
-            ending = self._ending(known.uuid, ended, wait)
-        shown = self._whole(lookup.testcase(self._database, known.uuid))
-        return _accepted(request, shown, finished=bool(ending))
+            shown = self._ended(known.uuid, ended, wait)
+        if shown is not None:
+            return _accepted(request, shown, finished=True)
+        now = lookup.testcase(self._database, known.uuid)
+        # One that is finished by now was too late for who waits, and so is its output.
+        shown = self._whole(known if now.state == State.FINISHED else now)
+        return _accepted(request, shown, finished=False)
 
     def index(self, request: Request) -> webob.Response:
         """List cases, newest first."""
@@ -143,22 +158,26 @@ class TestCases(Controller):
             self._hints.cancel_wanted(case.uuid)
         return json_response(self._whole(lookup.testcase(self._database, testcase_id)), 202)
 
-    def _ending(self, case_id: str, ended: threading.Event, wait: float) -> Record | None:
-        """Return how a case ended, None if it does not within ``wait`` seconds."""
+    def _ended(self, case_id: str, ended: threading.Event, wait: float) -> views.WholeCase | None:
+        """Show a case that has ended, None if it does not within ``wait`` seconds.
+
+        A case whose output is still on its way has not ended for who waits.
+        """
         if not wait:
             return None
-        return self._waiters.wait_for(
+        until = time.monotonic() + wait + OUTPUT_GRACE
+        case = self._waiters.wait_for(
             ended, wait, lambda: self._database.read(testcases.ending, case_id)
         )
-
-    def _made(self, case: dict[str, Any], ending: Record | None) -> views.WholeCase:
-        """Show a case that this request has made, and what has become of it."""
-        if ending is None:
-            return views.whole(case, b"", truncated=False)
-        head = ending.head or b""
-        if len(head) != ending.output_size or len(head) > self._conf.api.inline_output:
-            return self._whole(lookup.testcase(self._database, case["uuid"]))
-        return views.whole(ending._asdict(), head, truncated=False)
+        if case is None:
+            return None
+        head = case.head or b""
+        if len(head) == case.output_size <= self._conf.api.inline_output:
+            return views.whole(case._asdict(), head, truncated=False)
+        try:
+            return self._whole(case, until)
+        except OutputOnItsWay:
+            return None
 
     def _row(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
         schemas.check(bodies.CREATE, body)
@@ -206,9 +225,9 @@ class TestCases(Controller):
         else:
             self._hints.case_given(case["uuid"])
 
-    def _whole(self, case: Record) -> views.WholeCase:
+    def _whole(self, case: Record, until: float | None = None) -> views.WholeCase:
         inline = self._conf.api.inline_output
-        output = b"".join(outputs.text(self._database, case, 0, inline))
+        output = b"".join(self._output.text(case, enough=inline, until=until))
         return views.whole(case._asdict(), output[:inline], truncated=len(output) > inline)
 
     def _visible(self, context: RequestContext, testcase_id: str) -> Record:
