@@ -30,7 +30,7 @@ from labapi.db import hosts, migration, services
 from labapi.db.session import Database, Record
 from labapi.rpc.messages import Announce, Heartbeat, Message, MethodDescription
 from labapi.rpc.publisher import Envelope, Publisher
-from labapi.rpc.transport import HEARTBEAT_QUEUE, Transport
+from labapi.rpc.transport import HEARTBEAT_QUEUE, REPORTS, Transport
 from labapi.servicegroup.driver import heard_lately
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -169,7 +169,7 @@ class Agents:
 
 
 def _envelope(message: Message, host: str) -> Envelope:
-    return Envelope(message, f"heartbeat.{host}")
+    return Envelope(message, f"heartbeat.{host}", REPORTS.name)
 
 
 def measure(lab: Lab, agents: Agents, seconds: float) -> None:

@@ -59,9 +59,14 @@ class AgentAdd(_OfUser):
     """Make the queues of a host, and a RabbitMQ user that can use nothing else."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return a parser with the option --vhost as well."""
+        """Return a parser with the options --vhost and --again as well."""
         parser = super().get_parser(prog_name)
         parser.add_argument("--vhost", help="default: that of [messaging] transport_url")
+        parser.add_argument(
+            "--again",
+            action="store_true",
+            help="the user is there: give it the rights of this release; it keeps its password",
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
@@ -77,6 +82,9 @@ class AgentAdd(_OfUser):
                 broker_user.declare_queues(connection, host)
         except BROKER_ERRORS as error:
             raise BrokerUnavailable(f"the queues cannot be made: {error}") from error
+        if parsed_args.again:
+            self.perform(broker_user.rights(host, vhost), apply=parsed_args.apply)
+            return
         self.perform(broker_user.creation(host, vhost, password), apply=parsed_args.apply)
         url = broker_user.url_for(transport.url, host, vhost, password)
         self.app.stdout.write(

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 from kombu import Connection
 
 from labapi.exceptions import ConfigError
-from labapi.rpc.transport import EXCHANGE, agent_queue, control_queue
+from labapi.rpc.transport import REPORTS, agent_queue, control_queue
 
 TIMEOUT = 60.0  # seconds for one rabbitmqctl
 NOTHING = "^$"
@@ -66,16 +66,24 @@ def user_of(host: str) -> str:
 
 def creation(host: str, vhost: str, password: str) -> list[Step]:
     """Return the steps that make an agent's user."""
-    user, name = user_of(host), re.escape(host)
-    queues = rf"^labapi\.(agent|control)\.{name}\z"
-    keys = rf"^(result|output|heartbeat)\.{name}\z"
-    exchange = rf"^{re.escape(EXCHANGE.name)}\z"
+    user = user_of(host)
     return [
         Step(("add_user", user), password),
         # Without this a user of a fresh server may have been given rights by a default.
         Step(("set_user_tags", user)),
+        *rights(host, vhost),
+    ]
+
+
+def rights(host: str, vhost: str) -> list[Step]:
+    """Return the steps that say what an agent's user may do, whatever it could do before."""
+    user, name = user_of(host), re.escape(host)
+    queues = rf"^labapi\.(agent|control)\.{name}\z"
+    keys = rf"^(result|output|heartbeat)\.{name}\z"
+    exchange = rf"^{re.escape(REPORTS.name)}\z"
+    return [
         Step(("set_permissions", "-p", vhost, user, NOTHING, exchange, queues)),
-        Step(("set_topic_permissions", "-p", vhost, user, EXCHANGE.name, keys, NOTHING)),
+        Step(("set_topic_permissions", "-p", vhost, user, REPORTS.name, keys, NOTHING)),
     ]
 
 

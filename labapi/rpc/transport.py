@@ -1,21 +1,29 @@
 """Exchanges, queues and connections: everything here that depends on the broker's names.
 
-One topic exchange ``labapi`` carries commands and reports:
+The topic exchange ``labapi`` carries commands and hints, ``labapi.reports`` what agents say:
 
 ====================  ============================  =============================
 routing key           queue                         read by
 ====================  ============================  =============================
 ``conductor``         ``labapi.conductor``          conductors
-``result.<host>``     ``labapi.report``             conductors
-``output.<host>``     ``labapi.report``             conductors
-``heartbeat.<host>``  ``labapi.heartbeat``          conductors
 ``agent.<host>``      ``labapi.agent.<host>``       the host's agent: cases to run
 ``control.<host>``    ``labapi.control.<host>``     the host's agent: cancel, introduce
 ====================  ============================  =============================
 
+====================  ============================  =============================
+``result.<host>``     ``labapi.report``             conductors
+``output.<host>``     ``labapi.report``             conductors
+``heartbeat.<host>``  ``labapi.heartbeat``          conductors
+====================  ============================  =============================
+
+Agents write to ``labapi.reports`` only, and nothing that they or the conductors take commands from
+is bound to it: RabbitMQ before 4.0 checks the routing key that a user writes under, but not the
+further keys in the headers CC and BCC, so whoever may write to a topic exchange reaches every queue
+that is bound to it.
+
 Results and output share a queue, so that a case's last words come after the ones before them.
 The host stands last and whole, so that a host name with dots cannot be taken for another key, and
-a broker's topic permissions can bind an agent to its own name. A second topic exchange,
+a broker's topic permissions can bind an agent to its own name. A third topic exchange,
 ``labapi.events``, announces changes of state (``testcase.<state>``) to whoever binds a queue to it.
 """
 
@@ -37,6 +45,7 @@ from labapi.rpc.frames import frame_handler
 LOG = log.getLogger(__name__)
 
 EXCHANGE = Exchange("labapi", type="topic", durable=True)
+REPORTS = Exchange("labapi.reports", type="topic", durable=True)
 EVENTS = Exchange("labapi.events", type="topic", durable=True)
 
 # Host names end up in routing keys, where # and * would be wildcards, and in names of queues,
@@ -51,19 +60,27 @@ CONDUCTOR_QUEUE = Queue("labapi.conductor", EXCHANGE, routing_key=CONDUCTOR)
 REPORT_QUEUE = Queue(
     "labapi.report",
     bindings=[
-        binding(EXCHANGE, routing_key="result.#"),
-        binding(EXCHANGE, routing_key="output.#"),
+        binding(REPORTS, routing_key="result.#"),
+        binding(REPORTS, routing_key="output.#"),
     ],
 )
 # What a heartbeat says is stale after a minute: no conductor should find hours of them.
 HEARTBEAT_QUEUE = Queue(
     "labapi.heartbeat",
-    EXCHANGE,
+    REPORTS,
     routing_key="heartbeat.#",
     queue_arguments={"x-message-ttl": 60_000},
 )
 
-SHARED = (EXCHANGE, EVENTS, CONDUCTOR_QUEUE, REPORT_QUEUE, HEARTBEAT_QUEUE, DEAD_LETTERS)
+SHARED = (
+    EXCHANGE,
+    REPORTS,
+    EVENTS,
+    CONDUCTOR_QUEUE,
+    REPORT_QUEUE,
+    HEARTBEAT_QUEUE,
+    DEAD_LETTERS,
+)
 
 
 def agent_queue(host: str) -> Queue:

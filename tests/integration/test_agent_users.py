@@ -74,7 +74,7 @@ def channel(lab: Lab) -> Iterator[amqp.Channel]:
     connection.release()
 
 
-def publish(channel: amqp.Channel, key: str, exchange: str = "labapi") -> None:
+def publish(channel: amqp.Channel, key: str, exchange: str = "labapi.reports") -> None:
     message = amqp.Message(b"{}", content_type="application/json")
     channel.basic_publish_confirm(message, exchange, key, mandatory=True, confirm_timeout=60)
 
@@ -98,7 +98,7 @@ def test_it_writes_under_no_other_key(channel: amqp.Channel, key: str) -> None:
         publish(channel, key)
 
 
-@pytest.mark.parametrize("exchange", ["", "labapi.events", "amq.topic", "amq.direct"])
+@pytest.mark.parametrize("exchange", ["", "labapi", "labapi.events", "amq.topic", "amq.direct"])
 def test_it_writes_to_no_other_exchange(channel: amqp.Channel, exchange: str) -> None:
     with pytest.raises(REFUSED):
         publish(channel, f"result.{HOST}", exchange)
@@ -187,6 +187,24 @@ def test_adding_twice_says_so(lab: Lab) -> None:
     again = manage(lab.config, "agent", "add", HOST, "--apply")
     assert again.returncode == 1
     assert re.search(rf"add_user: .*labapi-agent-{HOST}.* already exists", again.stderr)
+
+
+def test_an_older_user_gets_the_rights_of_this_release(lab: Lab) -> None:
+    user = f"labapi-agent-{HOST}"
+    rabbitmqctl("set_permissions", "-p", lab.broker.name, user, "^$", "^labapi$", "^$")
+    with Connection(lab.url, connect_timeout=60) as connection, pytest.raises(REFUSED):
+        connection.channel().basic_get(f"labapi.agent.{HOST}")
+    done = manage(lab.config, "agent", "add", HOST, "--again", "--apply")
+    assert (done.returncode, done.stdout) == (0, "")
+    with Connection(lab.url, connect_timeout=60) as connection:
+        connection.channel().basic_get(f"labapi.agent.{HOST}")
+        with connection.channel() as channel:
+            channel.confirm_select()
+            publish(channel, f"result.{HOST}")
+        channel = connection.channel()
+        channel.confirm_select()
+        with pytest.raises(REFUSED):
+            publish(channel, f"result.{HOST}", "labapi")
 
 
 @pytest.mark.parametrize("host", ["a b", "#", "*", "", "a/b", "-x", "a'b", "x" * 300])

@@ -15,7 +15,7 @@ from oslo_log import log
 from labapi.exceptions import BrokerUnavailable
 from labapi.rpc.messages import CaseResult, CaseStarted, Message, Output
 from labapi.rpc.publisher import Envelope, Publisher
-from labapi.rpc.transport import Transport, agent_queue, control_queue
+from labapi.rpc.transport import REPORTS, Transport, agent_queue, control_queue
 
 LOG = log.getLogger(__name__)
 
@@ -159,10 +159,10 @@ class Reporter(threading.Thread):
 
     def _envelope(self, message: Message) -> Envelope:
         if isinstance(message, CaseResult | CaseStarted):
-            return Envelope(message, f"result.{self._host}", mandatory=True)
+            return Envelope(message, f"result.{self._host}", REPORTS.name, mandatory=True)
         if isinstance(message, Output):
-            return Envelope(message, f"output.{self._host}")
-        return Envelope(message, f"heartbeat.{self._host}")
+            return Envelope(message, f"output.{self._host}", REPORTS.name)
+        return Envelope(message, f"heartbeat.{self._host}", REPORTS.name)
 
 
 def _aged(message: Message, made: float) -> Message:

@@ -32,18 +32,23 @@ class Broker:
     agent_url: str
 
 
+def transport_to(url: str) -> Transport:
+    """Return the way to a broker."""
+    conf = config.new(
+        messaging__transport_url=url,
+        messaging__connect_timeout=60.0,
+        messaging__confirm_timeout=60.0,
+    )
+    conf([], project="labapi", default_config_files=[])
+    return Transport(conf)
+
+
 @pytest.fixture(scope="module")
 def broker() -> Iterator[Broker]:
     """Return it, with the exchanges, the shared queues and those of the host."""
     server = RabbitMQ().create()
     host = f"lab-{uuid.uuid4().hex[:8]}"
-    conf = config.new(
-        messaging__transport_url=server.url,
-        messaging__connect_timeout=60.0,
-        messaging__confirm_timeout=60.0,
-    )
-    conf([], project="labapi", default_config_files=[])
-    transport = Transport(conf)
+    transport = transport_to(server.url)
     with transport.connect(heartbeat=False) as connection:
         transport.declare(connection)
         broker_user.declare_queues(connection, host)

@@ -109,7 +109,7 @@ def test_a_routing_key_that_is_not_text(broker: Broker, admin: amqp.Channel) -> 
     key = b"result.\xff\xfe"
     with reading(broker, REPORT_QUEUE) as reader:
         message = RawMessage(GOOD, NONE)
-        admin.basic_publish_confirm(message, "labapi", key, confirm_timeout=60)
+        admin.basic_publish_confirm(message, "labapi.reports", key, confirm_timeout=60)
         send(admin, REPORT_QUEUE, GOOD)
         reader.run_out()
     with broker.transport.connect(heartbeat=False) as connection:
@@ -140,7 +140,7 @@ def test_an_operator_sees_what_was_dropped(
 
     manage("purge")
     with reading(broker, REPORT_QUEUE) as reader:
-        admin.basic_publish(amqp.Message(b'{"kind":"\x1b[2J"}'), "labapi", "result.\x1b[2J")
+        admin.basic_publish(amqp.Message(b'{"kind":"\x1b[2J"}'), "labapi.reports", "result.\x1b[2J")
         send(admin, REPORT_QUEUE, GOOD)
         reader.run_out()
     for shown in (manage("list", "-f", "value", "--long"), manage("list", "--long")):

@@ -121,10 +121,10 @@ def test_keys_tell_kind_and_host(make: Any, broker: Broker) -> None:
     reporter.submit(Report([output, *result(1).messages], "a1"))
     reporter.tell(Goodbye(host="bench-1", agent="a"))
     wait_for(lambda: len(broker.got) == 3)
-    assert {(e.routing_key, e.mandatory) for e in broker.got} == {
-        ("heartbeat.bench-1", False),
-        ("output.bench-1", False),
-        ("result.bench-1", True),
+    assert {(e.exchange, e.routing_key, e.mandatory) for e in broker.got} == {
+        ("labapi.reports", "heartbeat.bench-1", False),
+        ("labapi.reports", "output.bench-1", False),
+        ("labapi.reports", "result.bench-1", True),
     }
 
 
