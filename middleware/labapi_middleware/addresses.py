@@ -42,11 +42,21 @@ def parse_network(value: str) -> Network:
     try:
         network = ipaddress.ip_network(value.strip())
     except ValueError as error:
-        raise ValueError(f"{value!r} is not an address or network ({error})") from None
+        problem = f"{value!r} is not an address or network ({error})"
+        raise ValueError(f"{problem}{_meant(value)}") from None
     if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
         address = network.network_address.ipv4_mapped
         return ipaddress.ip_network(f"{address}/{network.prefixlen - 96}")
     return network
+
+
+def _meant(value: str) -> str:
+    """Return what may be meant by a network whose address has bits behind its prefix."""
+    try:
+        network = ipaddress.ip_network(value.strip(), strict=False)
+    except ValueError:
+        return ""
+    return f"; did you mean '{network}'?"
 
 
 def split_port(value: str) -> tuple[str, str]:

@@ -126,6 +126,7 @@ def test_a_key_cannot_forge_a_log_line() -> None:
         ("10.0.0.1", None),
         ("10.0.0.0/8, 2001:db8::/32", None),
         ("10.0.0.1/8", "host bits"),
+        ("10.0.0.1/8", "did you mean '10.0.0.0/8'"),
         ("nonsense", "'nonsense' is not an address or network"),
         ("10.0.0.1, nonsense", "'nonsense'"),
         ("1" * (MAX_LIST + 1), f"at most {MAX_LIST} characters"),
