@@ -60,18 +60,32 @@ class Audit(Filter):
 
     def __init__(self, app: WSGIApplication, conf: Conf) -> None:
         super().__init__(app, conf)
-        self.write: Callable[[str], None] = AuditFile(conf[FILE]).write if conf[FILE] else LOG.info
+        self.write: Callable[[str], None] = LOG.info
+        if conf[FILE]:
+            try:
+                self.write = AuditFile(conf[FILE]).write
+            except OSError as error:
+                problem = f"{conf[FILE]} cannot be opened ({error.strerror})"
+                raise OptionError(self.name, FILE.name, problem) from error
 
     @classmethod
     def check(cls, conf: Conf) -> None:
-        """Open the file."""
-        if not conf[FILE]:
+        """Look whether the file can be written, and leave it to the server to make it.
+
+        Made by whoever checks the options, it might be nobody's to write who serves.
+        """
+        path = conf[FILE]
+        if not path:
             return
-        try:
-            AuditFile(conf[FILE]).close()
-        except OSError as error:
-            problem = f"{conf[FILE]} cannot be opened ({error.strerror})"
-            raise OptionError(cls.name, FILE.name, problem) from error
+        folder = os.path.dirname(os.path.abspath(path))
+        if os.path.isdir(path):
+            problem = "it is a folder"
+        elif os.path.exists(path):
+            problem = "" if os.access(path, os.W_OK) else "it cannot be written"
+        else:
+            problem = "" if os.access(folder, os.W_OK) else f"it cannot be made in {folder}"
+        if problem:
+            raise OptionError(cls.name, FILE.name, f"{path} cannot be opened: {problem}")
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Hand the request on, and write its line when it is over."""

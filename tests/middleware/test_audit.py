@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from labapi_middleware.audit import Audit, AuditFile
+from labapi_middleware.audit import Audit, AuditFile, filter_factory
 from labapi_middleware.basic import Basic
 from labapi_middleware.filter import OptionError
 from labapi_middleware.noauth import NoAuth
@@ -182,6 +182,14 @@ def test_a_file_that_cannot_be_opened_stops_the_start(tmp_path):
     for path in (tmp_path, tmp_path / "none" / "audit"):
         with pytest.raises(OptionError, match="cannot be opened"):
             build(Audit, plain(), file=str(path))
+
+
+def test_looking_at_the_options_makes_no_file(tmp_path):
+    path = tmp_path / "audit"
+    wrap = filter_factory({}, file=str(path))
+    assert not path.exists()
+    wrap(plain())
+    assert path.exists()
 
 
 def test_it_conforms_to_wsgi():
