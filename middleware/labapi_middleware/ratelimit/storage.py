@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
+from urllib.parse import SplitResult, urlsplit
 
 from limits import RateLimitItem
 from limits.errors import ConfigurationError
@@ -17,6 +19,7 @@ STRATEGIES: dict[str, type[RateLimiter]] = {
     "moving-window": MovingWindowRateLimiter,
     "fixed-window": FixedWindowRateLimiter,
 }
+_SCHEMES = {"redis", "rediss", "redis+unix", "memcached"}
 # After a failure nobody waits for the storage again for this long. Seconds.
 PAUSE = 1.0
 
@@ -54,21 +57,38 @@ def open_storage(uri: str, timeout: float) -> Storage:
     :param timeout: seconds that one answer may take
     :raises ValueError: the URI is none, or what it needs is not installed
     """
-    scheme = uri.partition(":")[0]
+    scheme = _checked(uri).scheme
     options: dict[str, Any] = {"wrap_exceptions": True}
     try:
         if scheme in ("redis", "rediss", "redis+unix"):
             options |= _redis_options(timeout)
-        elif scheme == "memcached":
-            options |= {"connect_timeout": timeout, "timeout": timeout, "no_delay": True}
         else:
-            raise ValueError("expected memory://, redis://host:port/db or memcached://host:port")
+            options |= {"connect_timeout": timeout, "timeout": timeout, "no_delay": True}
         return cast(Storage, storage_from_string(uri, **options))
     except (ConfigurationError, ImportError) as error:
         extra = "memcached" if scheme == "memcached" else "redis"
         raise ValueError(
             f"needs a client that is not installed; pip install 'labapi-middleware[{extra}]'"
         ) from error
+
+
+def _checked(uri: str) -> SplitResult:
+    """Return the parts of a URI that names a storage; the clients make something of any text.
+
+    :raises ValueError: it names none
+    """
+    expected = "expected memory://, redis://host:port/db or memcached://host:port"
+    try:
+        parts = urlsplit(uri)
+        fits = parts.port != 0 and not re.search(r"\s", uri)
+    except ValueError:  # a port that is no number
+        raise ValueError(expected) from None
+    somewhere = parts.netloc or parts.scheme == "redis+unix"
+    if not (fits and somewhere and parts.scheme in _SCHEMES):
+        raise ValueError(expected)
+    if parts.scheme in ("redis", "rediss") and not re.fullmatch(r"(/[0-9]*)?", parts.path):
+        raise ValueError("expected the number of a database behind the last /, such as /0")
+    return parts
 
 
 def _redis_options(timeout: float) -> dict[str, Any]:
