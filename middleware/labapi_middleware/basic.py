@@ -12,7 +12,7 @@
     ``roles = member, reader``
         The roles of users who have no line below.
     ``user_<name> = <role>, <role> @ <project>``
-        Roles and project of one user; the project may be left out.
+        Roles and project of one user; the project, one, comes last and may be left out.
     ``cache_seconds = 300``
         How long a password that was right is not checked again; 0 checks it on each request, which
         takes bcrypt 50 to 200 ms.
@@ -41,13 +41,16 @@ from __future__ import annotations
 
 import base64
 import binascii
+import difflib
 import logging
+import os
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from labapi_middleware import faults, identity, log_text
-from labapi_middleware.contract import CLIENT, IDENTITY, Need
+from labapi_middleware.contract import CLIENT, IDENTITY, Advice, Need
 from labapi_middleware.filter import (
     Conf,
     Filter,
@@ -85,6 +88,8 @@ def grant(value: str) -> Grant:
     roles, at, project = value.partition("@")
     if at and not project.strip():
         raise ValueError("expected a project after @")
+    if "," in project or "@" in project:
+        raise ValueError("expected one project after @, and all roles before it")
     return Grant(comma_list(roles), project.strip() or None)
 
 
@@ -163,6 +168,23 @@ class Basic(Filter):
     def needs(cls, conf: Conf) -> tuple[Need, ...]:
         """Ask for the client's address, not that of a proxy."""
         return (Need(CLIENT, required=False),)
+
+    @classmethod
+    def advice(cls, conf: Conf) -> Iterable[Advice]:
+        """Look who can read the password file, and whether it has the users of the options."""
+        path = conf[HTPASSWD_FILE]
+        if not os.path.isabs(path):
+            problem = f"{path} is looked for in the folder where the server is started"
+            yield Advice(HTPASSWD_FILE.name, f"{problem}; write the whole path")
+        if os.stat(path).st_mode & stat.S_IRWXO:
+            problem = f"everybody on this machine can read {path}; chmod o= {path}"
+            yield Advice(HTPASSWD_FILE.name, problem)
+        users = _password_file(conf).users
+        for user in conf.members(USER):
+            if user not in users:
+                near = difflib.get_close_matches(user, users, 1)
+                guess = f"; did you mean '{near[0]}'?" if near else ""
+                yield Advice(f"user_{user}", f"{path} has no user '{user}'{guess}")
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Set the identity, or ask for it."""

@@ -7,6 +7,9 @@ A factory carries, beside ``options``:
     :data:`CLIENT`, or the empty string
 ``needs(global_conf, **local_conf)``
     the :class:`Need` objects of a filter with these options
+``advice(global_conf, **local_conf)``
+    the :class:`Advice` objects about a filter with these options; ``workers`` in the global ones is
+    how many processes serve, where the server says so
 ``repeatable``
     whether several sections of this filter may stand in one pipeline
 """
@@ -19,6 +22,18 @@ from dataclasses import dataclass
 IDENTITY = "identity"
 CONTEXT = "context"
 CLIENT = "client"
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """Something that works, and is hardly meant.
+
+    :param option: the option that it is about; empty for the filter itself
+    :param problem: one line
+    """
+
+    option: str
+    problem: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
-from labapi_middleware.contract import Need
+from labapi_middleware.contract import Advice, Need
 from labapi_middleware.unknown_option import unknown
 
 if TYPE_CHECKING:
@@ -186,6 +186,11 @@ class Filter:
         """Return what filters to the left have to give."""
         return ()
 
+    @classmethod
+    def advice(cls, conf: Conf) -> Iterable[Advice]:
+        """Return what works, and is hardly meant."""
+        return ()
+
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request or hand it on."""
         raise NotImplementedError
@@ -198,6 +203,8 @@ class FilterFactory(Protocol):
     gives: str
     repeatable: bool
     needs: Callable[..., tuple[Need, ...]]
+    advice: Callable[..., Iterable[Advice]]
+    name: str
 
     def __call__(
         self, global_conf: Mapping[str, str] | None, **local_conf: str
@@ -226,10 +233,12 @@ def factory(cls: type[Filter]) -> FilterFactory:
 def described(build: Callable[..., Any], cls: type[Filter]) -> FilterFactory:
     """Put on a factory what tools ask it about the filter."""
     told = {
+        "name": cls.name,
         "options": cls.options,
         "gives": cls.gives,
         "repeatable": cls.repeatable,
         "needs": lambda given, **own: cls.needs(Conf(cls.name, cls.options, own, given)),
+        "advice": lambda given, **own: cls.advice(Conf(cls.name, cls.options, own, given)),
     }
     vars(build).update(told)
     return build  # type: ignore[return-value]

@@ -75,6 +75,11 @@ class PasswordFile:
         """Say whether the file has a user."""
         return user in self._entries
 
+    @property
+    def users(self) -> tuple[str, ...]:
+        """The users that the file has."""
+        return tuple(self._entries)
+
     def hash_of(self, user: str) -> str:
         """Return a user's hash, or, for a user that does not exist, one that no password has.
 

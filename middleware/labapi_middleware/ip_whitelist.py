@@ -183,6 +183,7 @@ def filter_factory(
 described(filter_factory, IpWhitelist)
 # What it needs depends on no option, and its options on the source.
 filter_factory.needs = lambda *_, **__: (Need(CLIENT, required=False),)  # type: ignore[attr-defined]
+filter_factory.advice = lambda *_, **__: ()  # type: ignore[attr-defined]
 
 
 def log_denial(environ: WSGIEnvironment, reason: str) -> None:

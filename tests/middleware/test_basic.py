@@ -17,7 +17,7 @@ import bcrypt
 import pytest
 
 from labapi_middleware import password_check
-from labapi_middleware.basic import Basic
+from labapi_middleware.basic import Basic, filter_factory
 from labapi_middleware.context import Context
 from labapi_middleware.filter import OptionError
 from labapi_middleware.htpasswd import PasswordFileError, parse
@@ -265,6 +265,8 @@ def test_a_missing_file_stops_the_start(tmp_path):
     "options",
     [
         {"user_alice": "admin @"},
+        {"user_alice": "member @ nightly, reader"},
+        {"user_alice": "member @ nightly @ daily"},
         {"realm": 'a"b'},
         {"realm": "a\r\nb"},
         {"cache_seconds": "-1"},
@@ -284,6 +286,24 @@ def test_options_that_cannot_be_used_stop_the_start(htpasswd, options):
 def test_a_user_line_without_a_user_is_reported(htpasswd, caplog):
     build(Basic, plain(), htpasswd_file=str(htpasswd), user_carol="admin")
     assert "user_carol" in caplog.text
+
+
+def advice(**options):
+    return [(a.option, a.problem) for a in filter_factory.advice({}, **options)]
+
+
+def test_it_advises_against_a_file_that_others_read_and_users_that_it_does_not_have(
+    htpasswd, monkeypatch
+):
+    htpasswd.chmod(0o640)
+    assert advice(htpasswd_file=str(htpasswd), user_alice="admin") == []
+    htpasswd.chmod(0o644)
+    monkeypatch.chdir(htpasswd.parent)
+    found = dict(advice(htpasswd_file=htpasswd.name, user_alcie="admin"))
+    assert found["user_alcie"] == f"{htpasswd.name} has no user 'alcie'; did you mean 'alice'?"
+    said = [text for option, text in advice(htpasswd_file=htpasswd.name)]
+    assert "write the whole path" in said[0]
+    assert "everybody on this machine can read" in said[1]
 
 
 def test_it_conforms_to_wsgi(htpasswd):

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from labapi_middleware.filter import OptionError
-from labapi_middleware.metrics import Metrics
+from labapi_middleware.metrics import Metrics, filter_factory
 from tests.middleware import servers
 from tests.middleware.conftest import build, call, environ, plain, validated
 
@@ -162,6 +162,15 @@ def test_an_address_of_somebody_else_is_no_error_of_the_api(metered, expose):
 def test_options_that_cannot_be_used_stop_the_start(options):
     with pytest.raises(OptionError):
         build(Metrics, plain(), **options)
+
+
+def test_it_advises_several_workers_to_share_a_folder():
+    (advice,) = filter_factory.advice({"workers": "2"})
+    assert (advice.option, advice.problem.split(",")[0]) == (
+        "multiprocess_dir",
+        "labapi-api has 2 workers",
+    )
+    assert list(filter_factory.advice({"workers": "1"})) == []
 
 
 def test_the_option_of_the_server_is_not_its_address(expose):

@@ -17,7 +17,7 @@ import pytest
 from labapi_middleware.filter import OptionError
 from labapi_middleware.noauth import NoAuth
 from labapi_middleware.proxy import Proxy
-from labapi_middleware.ratelimit import RateLimit
+from labapi_middleware.ratelimit import RateLimit, filter_factory
 from labapi_middleware.ratelimit.memory import MemoryCounter
 from labapi_middleware.ratelimit.rules import PathPattern, normalised, rule
 from tests.middleware import servers
@@ -383,6 +383,11 @@ def test_what_is_no_sentence_stops_the_start(sentence):
         ({"rul_a": "* *: 1 per day per user"}, "did you mean 'rule_"),
         ({"storage": "postgres://h"}, "expected memory://"),
         ({"storage": "redis://127.0.0.1:port"}, "storage"),
+        ({"storage": "redis://127.0.0.1:6379/db0"}, "number of a database"),
+        ({"storage": "redis://"}, "expected memory://"),
+        ({"storage": "memory"}, "expected memory://"),
+        ({"storage": "memory://x"}, "expected memory://"),
+        ({"storage": "memory://\nrule_all = * *: 1 per day per user"}, "expected memory://"),
         ({"storage": "memcached://127.0.0.1:1"}, "only fixed-window"),
         ({"strategy": "leaky-bucket"}, "moving-window, fixed-window"),
         ({"timeout": "0"}, "seconds"),
@@ -393,6 +398,24 @@ def test_what_is_no_sentence_stops_the_start(sentence):
 def test_options_that_cannot_be_used_stop_the_start(options, problem):
     with pytest.raises(OptionError, match=problem):
         limited(**options)
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        ({}, [("", "there is no rule_<name>, so nothing is limited")]),
+        ({"rule_a": "GET, POST /a: 1 per day per user"}, []),
+        (
+            {"rule_a": "GTE, WALK /a: 1 per day per user"},
+            [
+                ("rule_a", "GTE is not a method of HTTP; did you mean GET?"),
+                ("rule_a", "WALK is not a method of HTTP"),
+            ],
+        ),
+    ],
+)
+def test_it_advises_against_rules_that_match_nothing(rules, expected):
+    assert [(a.option, a.problem) for a in filter_factory.advice({}, **rules)] == expected
 
 
 def test_a_password_in_the_storages_uri_is_not_shown():

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 
 from labapi_middleware.addresses import parse_address, split_port
+from labapi_middleware.contract import Advice
 from labapi_middleware.environ import ROUTE, UNMATCHED
 from labapi_middleware.exchange import Exchange
 from labapi_middleware.filter import Conf, Filter, Option, OptionError, comma_list, factory, text
@@ -144,6 +145,14 @@ class Metrics(Filter):
         if used != directory:
             problem = f"{directory} is not the {used} that this process uses already"
             raise OptionError(cls.name, MULTIPROCESS_DIR.name, problem)
+
+    @classmethod
+    def advice(cls, conf: Conf) -> Iterable[Advice]:
+        """Look whether several processes would each serve their own numbers."""
+        workers = conf.written.get("workers", "1")
+        if workers != "1" and not conf[MULTIPROCESS_DIR]:
+            problem = f"labapi-api has {workers} workers, and only one of them would be counted"
+            yield Advice(MULTIPROCESS_DIR.name, f"{problem}; name an empty folder")
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Hand the request on and count it."""

@@ -46,7 +46,7 @@ from typing import TYPE_CHECKING, Any
 
 from labapi_middleware import faults
 from labapi_middleware.addresses import networks, parse_address
-from labapi_middleware.contract import CLIENT, IDENTITY, Need
+from labapi_middleware.contract import CLIENT, IDENTITY, Advice, Need
 from labapi_middleware.environ import FORWARDED_UNBELIEVED, RATELIMIT
 from labapi_middleware.filter import (
     Conf,
@@ -61,7 +61,14 @@ from labapi_middleware.filter import (
 from labapi_middleware.log_text import request_line
 from labapi_middleware.ratelimit import answers
 from labapi_middleware.ratelimit.memory import MemoryCounter
-from labapi_middleware.ratelimit.rules import NamedRule, named, normalised, rule, subject
+from labapi_middleware.ratelimit.rules import (
+    NamedRule,
+    named,
+    normalised,
+    odd_methods,
+    rule,
+    subject,
+)
 from labapi_middleware.ratelimit.storage import (
     PAUSE,
     STRATEGIES,
@@ -128,6 +135,14 @@ class RateLimit(Filter):
         if not re.fullmatch(r"[!-~]{1,100}", conf[KEY_PREFIX]):
             raise OptionError(cls.name, KEY_PREFIX.name, "expected ASCII without blanks")
         _counter(conf)
+
+    @classmethod
+    def advice(cls, conf: Conf) -> Iterable[Advice]:
+        """Look whether the rules can match anything."""
+        if not conf.members(RULE):
+            yield Advice("", "there is no rule_<name>, so nothing is limited")
+        for name, member in conf.members(RULE).items():
+            yield from (Advice(f"rule_{name}", problem) for problem in odd_methods(member))
 
     @classmethod
     def needs(cls, conf: Conf) -> tuple[Need, ...]:
@@ -216,7 +231,7 @@ class RateLimit(Filter):
 
 
 def _counter(conf: Conf) -> Counter:
-    if conf[STORAGE].partition(":")[0] == "memory":
+    if conf[STORAGE] == STORAGE.default:
         return MemoryCounter(conf[STRATEGY])
     try:
         storage = open_storage(conf[STORAGE], conf[TIMEOUT] / 2)

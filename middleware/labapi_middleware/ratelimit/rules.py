@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import hashlib
 import ipaddress
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -32,6 +34,8 @@ _SENTENCE = re.compile(
     re.ASCII,
 )
 _LIMIT = re.compile(_AMOUNT, re.ASCII)
+# Those of RFC 9110 and 5789, and Swift's.
+_METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "COPY"}
 _SLASHES = re.compile("/{2,}")
 # A day's worth of the finest rule; each is an entry in the storage with a moving window.
 _MOST = 1_000_000
@@ -100,6 +104,14 @@ def _amount(match: re.Match[str]) -> int:
     if not 1 <= amount <= _MOST or re.match(r"0+\s", match["time"]):
         raise ValueError(f"the amount is from 1 to {_MOST}, and the time at least 1")
     return amount
+
+
+def odd_methods(rule: Rule) -> Iterator[str]:
+    """Return what to say of the methods of a rule that no client knows."""
+    for method in sorted(rule.methods - _METHODS):
+        near = difflib.get_close_matches(method, _METHODS, 1)
+        guess = f"; did you mean {near[0]}?" if near else ""
+        yield f"{method} is not a method of HTTP{guess}"
 
 
 class PathPattern:
