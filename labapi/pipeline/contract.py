@@ -6,7 +6,7 @@ them in its README. Here are those of labapi's own applications.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -32,6 +32,18 @@ class Need:
     required: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """Something that works, and is hardly meant.
+
+    :param option: the option that it is about; empty for the part itself
+    :param problem: one line
+    """
+
+    option: str
+    problem: str
+
+
 class OptionError(ValueError):
     """An option of an application that is unknown or has a value that cannot be used.
 
@@ -45,14 +57,19 @@ class OptionError(ValueError):
         self.problem = problem
 
 
-def described(check: Callable[..., None], *needs: Need) -> Callable[[F], F]:
+def described(
+    check: Callable[..., None],
+    *needs: Need,
+    advice: Callable[..., Iterable[Advice]] = lambda *_, **__: (),
+) -> Callable[[F], F]:
     """Return a decorator of a factory.
 
     :param check: takes the global and the section's options; raises :class:`OptionError`
+    :param advice: takes the same; returns what works and is hardly meant
     """
 
     def describe(factory: F) -> F:
-        told = {"check": check, "options": (), "needs": lambda *_, **__: needs}
+        told = {"check": check, "options": (), "needs": lambda *_, **__: needs, "advice": advice}
         vars(factory).update(told)
         return factory
 

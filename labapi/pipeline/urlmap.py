@@ -9,10 +9,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from labapi.pipeline.contract import OptionError, described
+from labapi.pipeline.contract import Advice, OptionError, described
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -51,7 +51,15 @@ def _check(global_conf: Mapping[str, str], **local_conf: str) -> None:
         raise OptionError("urlmap", "/", "expected the application for what no prefix takes")
 
 
-@described(_check)
+def _advice(global_conf: Mapping[str, str], **local_conf: str) -> Iterator[Advice]:
+    first: dict[str, str] = {}
+    for prefix in local_conf:
+        other = first.setdefault(prefix.rstrip("/"), prefix)
+        if other != prefix:
+            yield Advice(prefix, f"this is the same prefix as {other}; only one of them answers")
+
+
+@described(_check, advice=_advice)
 def composite_factory(loader: Any, global_conf: Mapping[str, str], **local_conf: str) -> URLMap:
     """Return the map that a section describes.
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from labapi.pipeline.check import options, order
-from labapi.pipeline.check.file import Finding
+from labapi.pipeline.check import advice, options, order
+from labapi.pipeline.check.finding import Finding
 from labapi.pipeline.check.parts import Assembly, Part
 from labapi.pipeline.check.tree import Reader
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +45,21 @@ class Line:
     option: options.Shown
 
 
-def examine(path: str, given: Mapping[str, str]) -> Report:
+def examine(path: str, given: Mapping[str, str], server: Mapping[str, str] = _NOTHING) -> Report:
     """Read a file and look for everything that is wrong with it, without building anything.
 
     :param given: what the program adds to ``[DEFAULT]``
+    :param server: what else it says of itself, for advice only: ``workers``
     """
     reader = Reader(given)
     assembly = reader.read(path)
     findings = list(reader.findings)
     if assembly is not None:
         for part in _parts(assembly):
-            findings += options.check(part)
+            findings += options.check(part, server)
         for chain in assembly.chains():
             findings += order.check(chain)
+            findings += advice.check(chain)
     return Report(assembly, tuple(dict.fromkeys(findings)))
 
 

@@ -3,59 +3,39 @@
 from __future__ import annotations
 
 import configparser
-import difflib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from paste.deploy import loadwsgi
 
+from labapi.pipeline.check.finding import Finding, Place, may_be_secret, nearest
+from labapi.pipeline.check.lines import Lines
+
+# No Paste file is longer; one that is may be anything. Bytes.
+LARGEST = 1024 * 1024
+
 _SCHEME = re.compile("[a-zA-Z]+:")
+# What Paste itself reads, and only in the section; "set" is for what it hands on.
+_OF_PASTE = re.compile(r"use|pipeline|next|require|filter-with|paste\..*|/.*")
+_COMMENT = re.compile(r"(?:^|\s)[#;](?:\s|[A-Za-z]|$)")
 _OVERRIDDEN = (
     "[DEFAULT] has it too, and Paste takes that one ({there!r}) and not this ({here!r});"
-    " write 'set {name} = {here}', or remove it from [DEFAULT]"
+    " {set}remove it from [DEFAULT]"
 )
 _BY_THE_PROGRAM = "the program itself gives this one ({there!r}); call it something else"
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where something is written: a file, a section without its brackets, an option."""
-
-    file: str
-    section: str = ""
-    option: str = ""
-
-    def __str__(self) -> str:
-        section = f"[{self.section}]" if self.section else ""
-        return ": ".join(part for part in (self.file, section, self.option) if part)
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What is wrong, where, and what was expected.
-
-    :ivar fatal: the API does not start with it; otherwise it may be meant
-    """
-
-    place: Place
-    problem: str
-    fatal: bool = True
-
-    def __str__(self) -> str:
-        return f"{self.place}: {'' if self.fatal else 'warning: '}{self.problem}"
-
-
 class Unreadable(Exception):
-    """A file that cannot be read at all.
+    """A file whose sections cannot be told.
 
-    :ivar finding: why
+    :ivar findings: why
     """
 
-    def __init__(self, finding: Finding) -> None:
-        super().__init__(str(finding))
-        self.finding = finding
+    def __init__(self, *findings: Finding) -> None:
+        super().__init__(*map(str, findings))
+        self.findings = findings
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,25 +62,29 @@ class PasteFile:
 
     :param path: of the file
     :param given: what the program adds to ``[DEFAULT]``
-    :raises Unreadable: the file is not there, or not an ini file
+    :ivar findings: what is wrong, or may be, with its lines
+    :raises OSError: it cannot be read
+    :raises Unreadable: its sections cannot be told
     """
 
     def __init__(self, path: str, given: Mapping[str, str]) -> None:
         self.path = path
-        # This one takes [DEFAULT] for a section like any other, so it tells what stands where.
+        lines = Lines(path)
+        text = lines.read(_contents(path))
+        self.findings = lines.findings
+        if text is None:
+            raise Unreadable(*lines.findings)
+        # The other one takes [DEFAULT] for a section like any other: it tells what stands where.
+        here = os.path.abspath(path)
+        defaults = {**given, "here": os.path.dirname(here), "__file__": here}
+        self._parser = loadwsgi.NicerConfigParser(path, defaults=defaults)
         self._own = configparser.RawConfigParser(default_section="\n")
-        self._own.optionxform = str  # type: ignore[assignment,method-assign]
         try:
-            loader = loadwsgi.ConfigLoader(path)
-            with open(path) as file:
-                self._own.read_file(file)
-        except OSError as error:
-            raise Unreadable(Finding(Place(path), f"{error.strerror}")) from error
-        except (configparser.Error, UnicodeError) as error:
-            raise Unreadable(_broken(path, error)) from error
-        loader.update_defaults(given, overwrite=False)
-        self._parser: configparser.ConfigParser = loader.parser
-        self._added = {"here", "__file__", *given}
+            for parser in (self._parser, self._own):
+                parser.optionxform = str  # type: ignore[method-assign]
+                parser.read_string(text, path)
+        except configparser.Error as error:
+            raise Unreadable(Finding(Place(path), " ".join(str(error).split()))) from error
         self.sections: list[str] = self._parser.sections()
 
     def place(self, section: str, option: str = "") -> Place:
@@ -110,7 +94,7 @@ class PasteFile:
     def defaults(self, findings: list[Finding]) -> dict[str, Value]:
         """Return what every section inherits."""
         values = {}
-        for name in self._parser.defaults():
+        for name in configparser.ConfigParser.defaults(self._parser):  # Paste's own may raise
             written = "DEFAULT" in self._own and name in self._own["DEFAULT"]
             place = self.place("DEFAULT" if written else "", name)
             text = self._text("DEFAULT", name, findings)
@@ -135,6 +119,7 @@ class PasteFile:
             word, _, name = option.partition(" ")
             if text is None:
                 continue
+            findings += _comment(place, text)
             if word == "set" and name:
                 given[name.strip()] = Value(text, place, "set")
             elif word == "get" and name:
@@ -152,9 +137,13 @@ class PasteFile:
 
     def _text(self, section: str, option: str, findings: list[Finding]) -> str | None:
         try:
-            return self._parser.get(section, option)
+            return str(self._parser.get(section, option))
         except configparser.InterpolationMissingOptionError as error:
-            problem = f"there is no '{error.reference}' to put in; write %% for a per cent sign"
+            known = configparser.ConfigParser.defaults(self._parser)
+            if section in self._own:
+                known = {**known, **self._own[section]}
+            problem = f"{_unknown('option', error.reference, known)} to put in here"
+            problem = f"{problem}; write %% for a per cent sign"
         except configparser.InterpolationError:
             problem = (
                 "% begins a name that is put in, such as %(here)s; write %% for a per cent sign"
@@ -162,53 +151,38 @@ class PasteFile:
         findings.append(Finding(self.place(section, option), problem))
         return None
 
-    def _overridden(self, place: Place, text: str, default: Value) -> Iterable[Finding]:
-        differ = default.text != text
-        shape = _OVERRIDDEN if default.place.section else _BY_THE_PROGRAM
-        if _may_be_secret(place.option):
-            problem = shape.format(there="…", here="…", name=place.option)
+    def _overridden(self, place: Place, text: str, default: Value) -> Iterator[Finding]:
+        hidden = may_be_secret(place.option)
+        there, here = ("…", "…") if hidden else (default.text, text)
+        if default.place.section:
+            advice = f"write 'set {place.option} = {here}', or "
+            advice = "" if _OF_PASTE.fullmatch(place.option) else advice
+            problem = _OVERRIDDEN.format(there=there, here=here, set=advice)
         else:
-            problem = shape.format(there=default.text, here=text, name=place.option)
-        yield Finding(place, problem, fatal=differ)
+            problem = _BY_THE_PROGRAM.format(there=there)
+        yield Finding(place, problem, fatal=default.text != text)
 
 
-def masked(name: str, text: str) -> str:
-    """Return a value that may be shown, of an option about which only its name is known."""
-    if _may_be_secret(name):
-        return "***"
-    scheme, found, rest = text.partition("://")
-    login, at, host = rest.rpartition("@")
-    return f"{scheme}://***@{host}" if found and at and login else text
+def _contents(path: str) -> bytes:
+    if not os.path.isfile(path):
+        os.stat(path)  # says why, if it is not there
+        raise OSError(0, "this is not a file")
+    with open(path, "rb") as file:
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise OSError(0, f"a Paste file has at most {LARGEST} bytes")
+    return data
 
 
-def _may_be_secret(name: str) -> bool:
-    words = ("password", "passwd", "secret", "token", "key", "credential")
-    return any(word in name.lower() for word in words)
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean …?``, or nothing if no known name is near."""
-    found = difflib.get_close_matches(name, list(known), 1)
-    return f"; did you mean '{found[0]}'?" if found else ""
+def _comment(place: Place, text: str) -> Iterator[Finding]:
+    """Say of what looks like a comment behind a value that it is none."""
+    if place.option != "pipeline" and _COMMENT.search(text):
+        problem = "what looks like a comment is a part of the value; give it a line of its own"
+        yield Finding(place, problem, fatal=False)
 
 
 def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
     return f"there is no {kind} '{name}'{nearest(name, known)}"
-
-
-def _broken(path: str, error: Exception) -> Finding:
-    if isinstance(error, configparser.DuplicateOptionError):
-        problem = f"line {error.lineno}: the option stands twice in this section"
-        return Finding(Place(path, error.section, error.option), problem)
-    if isinstance(error, configparser.DuplicateSectionError):
-        return Finding(
-            Place(path, error.section),
-            f"line {error.lineno}: a section of this name stands further up already",
-        )
-    if isinstance(error, configparser.MissingSectionHeaderError):
-        problem = f"line {error.lineno}: expected a section first, such as [composite:main]"
-        return Finding(Place(path), problem)
-    return Finding(Place(path), " ".join(str(error).split()))
 
 
 def has_scheme(name: str) -> bool:

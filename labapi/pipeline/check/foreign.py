@@ -6,20 +6,24 @@ describe theirs to keystoneauth.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
-from labapi.pipeline.check.file import Finding, nearest
+from labapi.pipeline.check.factory import Factory
+from labapi.pipeline.check.file import Value
+from labapi.pipeline.check.finding import Finding, nearest
 from labapi.pipeline.check.parts import Part
 from labapi.pipeline.contract import IDENTITY
 
 AUTH_TOKEN = "keystonemiddleware.auth_token"  # noqa: S105 - a module
+_OSLO = "oslo_middleware."
 
 # What they give, by the beginning of the module's name; of others nobody knows.
-_GIVES = {AUTH_TOKEN: IDENTITY, "keystonemiddleware.audit": "", "oslo_middleware.": ""}
+_GIVES = {AUTH_TOKEN: IDENTITY, "keystonemiddleware.audit": "", _OSLO: ""}
 # Where a filter takes more from, and what it is called in the log.
 _ABOUT_ITSELF = {"oslo_config_project", "oslo_config_file", "oslo_config_program", "log_name"}
+_TAKES_MORE = {"oslo_config_project", "oslo_config_file", "auth_section"}
 
 
 def gives(part: Part) -> str | None:
@@ -27,21 +31,30 @@ def gives(part: Part) -> str | None:
     said = part.told("gives")
     if said is not None:
         return str(said)
-    module = str(part.told("__module__", ""))
+    module = part.factory.module if part.factory else ""
     return next((what for start, what in _GIVES.items() if module.startswith(start)), None)
+
+
+def builds_nothing_lasting(factory: Factory) -> bool:
+    """Say whether it is known that building it opens no file, socket or connection."""
+    return factory.module.startswith((AUTH_TOKEN, _OSLO))
 
 
 def check(part: Part) -> Iterator[Finding]:
     """Return what is wrong with the options of a filter that oslo.config knows."""
-    module = str(part.told("__module__", ""))
+    module = part.factory.module if part.factory else ""
     known = _described(module)
     if known is None:
         return
     if module.startswith(AUTH_TOKEN):
-        wrong = list(_login(part, known))
-        yield from wrong
-        if wrong:
+        yield from _late(part)
+        login = _login(part)
+        if isinstance(login, Finding):
+            yield login
             return  # the other options belong to a plugin that is not known
+        # A plugin's former names of options count in a file of oslo.config only.
+        known = {**{option.dest: option for option in login}, **known}
+        yield from _missing(part, known, login)
     for name, value in part.local.items():
         option = known.get(name)
         if option is not None:
@@ -67,14 +80,30 @@ def _described(module: str) -> dict[str, Any] | None:
     return None
 
 
-def _login(part: Part, known: dict[str, Any]) -> Iterator[Finding]:
-    """Add the options of the plugin that auth_token logs in with."""
+def _late(part: Part) -> Iterator[Finding]:
+    """Advise against letting through requests that nobody confirmed."""
+    value = _written(part).get("delay_auth_decision")
+    if value is not None and value.text.strip().lower() in ("true", "1", "yes", "on"):
+        problem = "with this, a Keystone that is away looks like a bad token: 401 instead of 503"
+        yield Finding(part.place_of("delay_auth_decision"), problem, fatal=False)
+
+
+def _written(part: Part) -> Mapping[str, Value]:
+    return {**part.given, **part.local}
+
+
+def _login(part: Part) -> Finding | list[Any]:
+    """Return the options of the plugin that auth_token logs in with, or why there is none."""
     # Imported only where it is in use; most deployments have no Keystone.
     from keystoneauth1 import exceptions, loading
 
-    value = part.local.get("auth_type") or part.local.get("auth_plugin")
-    if value is None:
-        return
+    written = _written(part)
+    value = written.get("auth_type") or written.get("auth_plugin")
+    if value is None or not value.text.strip():
+        if not _TAKES_MORE.isdisjoint(part.local):
+            return []
+        problem = "this option is required: how the filter logs in to Keystone, mostly password"
+        return Finding(part.place_of("auth_type"), problem)
     try:
         plugin: Any = loading.get_plugin_loader(value.text)
     except exceptions.NoMatchingPlugin:
@@ -82,11 +111,21 @@ def _login(part: Part, known: dict[str, Any]) -> Iterator[Finding]:
             value.text,
             (point.name for point in metadata.entry_points(group="keystoneauth1.plugin")),
         )
-        yield Finding(value.place, f"there is no way to log in called '{value.text}'{guess}")
+        problem = f"there is no way to log in called '{value.text}'{guess}"
+        return Finding(value.place, problem)
+    return list(plugin.get_options())
+
+
+def _missing(part: Part, known: Mapping[str, Any], options: list[Any]) -> Iterator[Finding]:
+    """Return the options that logging in takes and that are nowhere."""
+    if not _TAKES_MORE.isdisjoint(part.local):
         return
-    for option in plugin.get_options():
-        for name in (option.dest, *(old.dest for old in option.deprecated)):
-            known.setdefault(name, option)
+    written = _written(part)
+    unknown = written.keys() - known.keys()
+    for option in options:
+        there = option.dest in written and written[option.dest].text.strip()
+        if option.required and not there and not nearest(option.dest, unknown):
+            yield Finding(part.place_of(option.dest), "this option is required")
 
 
 def _value(part: Part, name: str, text: str, option: Any) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from labapi.pipeline.check import foreign
 from labapi.pipeline.check.factory import FILTER
-from labapi.pipeline.check.file import Finding, Place
+from labapi.pipeline.check.finding import Finding, Place
 from labapi.pipeline.check.parts import Part
 from labapi.pipeline.contract import CLIENT, CONTEXT, IDENTITY
 
@@ -27,7 +27,7 @@ def check(chain: Sequence[Part]) -> Iterator[Finding]:
     yield from _twice(chain)
     gives = [foreign.gives(part) if part.kind == FILTER else "" for part in chain]
     for position, part in enumerate(chain):
-        for need in _needs(part):
+        for need in needs(part):
             if need.what in gives[:position]:
                 continue
             place = part.place_of(need.option) if need.option else part.named
@@ -38,15 +38,16 @@ def check(chain: Sequence[Part]) -> Iterator[Finding]:
                 yield from _missing(place, part, need, chain, gives[:position])
 
 
-def _needs(part: Part) -> Sequence[Any]:
-    needs = part.told("needs")
-    if needs is None:
+def needs(part: Part) -> Sequence[Any]:
+    """Return what a part says that filters to its left have to give."""
+    ask = part.told("needs")
+    if ask is None:
         return ()
     given, local = part.texts()
     try:
-        found: Sequence[Any] = needs(given, **local)
-    except ValueError:
-        return ()  # its options are wrong, which is a finding of its own
+        found: Sequence[Any] = tuple(ask(given, **local))
+    except Exception:  # noqa: BLE001 - its options are wrong, which is a finding of its own
+        return ()
     return found
 
 

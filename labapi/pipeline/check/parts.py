@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labapi.pipeline.check.factory import Factory
-from labapi.pipeline.check.file import Place, Value
+from labapi.pipeline.check.file import Value
+from labapi.pipeline.check.finding import Place
 
 
 @dataclass(slots=True)

@@ -18,24 +18,23 @@ from labapi.pipeline.check.factory import (
     NotLoadable,
     find,
     is_factory,
+    is_installed,
+    meant,
 )
 from labapi.pipeline.check.file import (
-    Finding,
     PasteFile,
-    Place,
     Unreadable,
     Value,
     has_scheme,
     is_config,
-    nearest,
     relative_to,
 )
+from labapi.pipeline.check.finding import Finding, Place
+from labapi.pipeline.check.missing import called, no_factory, no_section
 from labapi.pipeline.check.parts import Assembly, Part
 
-_PREFIXES = {
-    APP: ("app", "application", "composite", "composit", "pipeline", "filter-app"),
-    FILTER: ("filter",),
-}
+# Sections that lead to others, one inside the other; Paste would go on until Python gives up.
+_DEEPEST = 50
 
 
 @dataclass(slots=True)
@@ -52,6 +51,17 @@ class _Section:
     def place(self, option: str = "") -> Place:
         return self.file.place(self.title, option)
 
+    @property
+    def additions(self) -> dict[str, Value]:
+        """The global options that it sets itself."""
+        place = self.place()
+        return {
+            name: value
+            for name, value in self.given.items()
+            if (value.how, value.place.file, value.place.section)
+            == ("set", place.file, place.section)
+        }
+
 
 class Reader:
     """Reads files into assemblies; what is wrong with them gathers in ``findings``.
@@ -67,16 +77,27 @@ class Reader:
 
     def read(self, path: str, name: str = "main") -> Assembly | None:
         """Return what a file assembles, None if that cannot be told."""
-        file = self._file(path)
-        return self._app(file, name, {}, Place(path)) if file else None
+        place = Place(path)
+        file = self._file(path, place)
+        given = {name: Value(text, Place("", "", name)) for name, text in self._given.items()}
+        return self._app(file, name, given, place) if file else None
 
-    def _file(self, path: str) -> PasteFile | None:
+    def _file(self, path: str, named: Place) -> PasteFile | None:
+        """Return a file, None if it cannot be used.
+
+        :param named: the place that names it
+        """
         if path not in self._files:
             try:
-                self._files[path] = PasteFile(path, self._given)
+                self._files[path] = file = PasteFile(path, self._given)
             except Unreadable as error:
-                self.findings.append(error.finding)
+                self.findings += error.findings
                 return None
+            except (OSError, ValueError) as error:  # ValueError: no path of any file
+                problem = str(getattr(error, "strerror", None) or error)
+                self._found(named, problem if named.file == path else f"{path}: {problem}")
+                return None
+            self.findings += file.findings
         return self._files[path]
 
     def _found(self, place: Place, problem: str) -> None:
@@ -88,7 +109,7 @@ class Reader:
         self, file: PasteFile, name: str, inherited: Mapping[str, Value], named: Place
     ) -> Assembly | None:
         if is_config(name):
-            other, main = self._other_file(file, name)
+            other, main = self._other_file(file, name, named)
             return self._app(other, main, inherited, named) if other else None
         if has_scheme(name):
             local = {"use": Value(name, named)}
@@ -115,7 +136,7 @@ class Reader:
             found = self._app(file, use.text, given, use.place)
             if found is not None:
                 found.end.local.update(local)
-                found.end.given.update(given)
+                found.end.given.update(section.additions)
             return found
         part = self._part(APP, section.name, section.named, section.place(), local, given)
         mounts = {}
@@ -174,7 +195,7 @@ class Reader:
     ) -> list[Part]:
         """Return a filter, behind those that it is filtered with; one that is missing counts."""
         if is_config(name):
-            other, section = self._other_file(file, name)
+            other, section = self._other_file(file, name, named)
             return self._filter(other, section, inherited, named) if other else []
         if has_scheme(name):
             local = {"use": Value(name, named)}
@@ -196,11 +217,15 @@ class Reader:
             last = parts[-1]
             last.name, last.named, last.place = section.name, section.named, section.place()
             last.local.update(local)
-            last.given.update(given)
+            last.given.update(section.additions)
         return parts
 
     def _filter_with(self, section: _Section) -> list[Part]:
-        section.local.pop("require", None)
+        required = section.local.pop("require", None)
+        if required is not None:
+            for name in required.text.split():
+                if not is_installed(name):
+                    self._found(required.place, f"the distribution '{name}' is not installed")
         outer = section.local.pop("filter-with", None)
         return self._filter(section.file, outer.text, section.given, outer.place) if outer else []
 
@@ -226,13 +251,12 @@ class Reader:
             except NotLoadable as error:
                 self._found(value.place, str(error))
             return part
-        missing = Place(place.file, place.section, "use")
-        self._found(missing, "expected what to use, such as egg:labapi-middleware#proxy")
+        self._found(Place(place.file, place.section, "use"), no_factory(kind, name))
         return part
 
-    def _other_file(self, file: PasteFile, uri: str) -> tuple[PasteFile | None, str]:
+    def _other_file(self, file: PasteFile, uri: str, named: Place) -> tuple[PasteFile | None, str]:
         path, _, name = uri.partition(":")[2].partition("#")
-        return self._file(relative_to(file.path, unquote(path))), name or "main"
+        return self._file(relative_to(file.path, unquote(path)), named), name or "main"
 
     @contextlib.contextmanager
     def _section(
@@ -244,7 +268,11 @@ class Reader:
         if title is None:
             yield None
         elif place in self._entered:
-            self._found(named, f"[{title}] leads back to itself")
+            guess = meant(kind, name) if named.option == "use" else ""
+            self._found(named, f"'{name}' leads back to [{title}] itself{guess}")
+            yield None
+        elif len(self._entered) == _DEEPEST:
+            self._found(named, f"more than {_DEEPEST} sections lead to '{name}', one to the next")
             yield None
         else:
             self._entered.append(place)
@@ -253,27 +281,12 @@ class Reader:
             self._entered.pop()
 
     def _title(self, file: PasteFile, kind: str, name: str, named: Place) -> str | None:
-        sections = _called(file, kind)
-        found = [section for section, called in sections if called == name]
+        found = [section for section, other in called(file, kind) if other == name]
         if len(found) == 1:
             return found[0]
-        other = FILTER if kind == APP else APP
         if found:
             several = ", ".join(f"[{section}]" for section in found)
-            problem = f"'{name}' may be any of {several}"
-        elif any(called == name for _, called in _called(file, other)):
-            if kind == FILTER:
-                problem = f"'{name}' is an application, which can only stand last"
-            else:
-                problem = f"'{name}' is a filter, and here, last, belongs an application"
+            self._found(named, f"'{name}' may be any of {several}")
         else:
-            guess = nearest(name, (called for _, called in sections))
-            problem = f"there is no section [{kind}:{name}]{guess}"
-        self._found(named, problem)
+            self._found(named, no_section(file, kind, name, named))
         return None
-
-
-def _called(file: PasteFile, kind: str) -> list[tuple[str, str]]:
-    """Return the sections of a kind, with their names."""
-    split = [(section, *section.partition(":")[::2]) for section in file.sections]
-    return [(section, name.strip()) for section, word, name in split if word in _PREFIXES[kind]]

@@ -15,7 +15,7 @@ from labapi import config
 from labapi.api import load, policy
 from labapi.exceptions import ConfigError
 from labapi.pipeline.check import check
-from labapi.pipeline.check.file import Finding
+from labapi.pipeline.check.finding import Finding
 from tests.lab import ROOT, Lab
 from tests.programs import run
 
@@ -51,7 +51,7 @@ def test_nothing_is_wrong_with_the_shipped_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("word", ["basic", "keystone"])
 def test_the_other_authentications_are_one_word_away(tmp_path: Path, word: str) -> None:
-    (tmp_path / "htpasswd").write_text("")
+    (tmp_path / "htpasswd").touch(0o600)
     text = edited(("\n    noauth\n", f"\n    {word}\n"), ("/etc/labapi/", f"{tmp_path}/"))
     assert findings(text, tmp_path) == ()
 
@@ -66,7 +66,7 @@ MISTAKES = {
     "a filter that is not installed": (
         ("egg:labapi-middleware#sizelimit", "egg:labapi-middleware#sizelimt"),
         "[filter:sizelimit]: use: 'labapi-middleware' has no filter 'sizelimt'; did you mean"
-        " 'sizelimit'?",
+        " 'egg:labapi-middleware#sizelimit'?",
     ),
     "a distribution that is not installed": (
         ("egg:labapi-middleware#sizelimit", "egg:labapi-midleware#sizelimit"),
@@ -79,12 +79,13 @@ MISTAKES = {
     ),
     "a module that is not there": (
         ("egg:labapi-middleware#sizelimit", "call:no.such:thing"),
-        "[filter:sizelimit]: use: no.such:thing cannot be loaded (ModuleNotFoundError: No module"
-        " named 'no')",
+        "[filter:sizelimit]: use: 'call:no.such:thing' cannot be loaded (ModuleNotFoundError: No"
+        " module named 'no')",
     ),
     "a URI that Paste does not know": (
         ("egg:labapi-middleware#sizelimit", "eg:labapi-middleware#sizelimit"),
-        "[filter:sizelimit]: use: 'eg:' is not known; expected egg:, config: or call:",
+        "[filter:sizelimit]: use: 'eg:labapi-middleware#sizelimit': 'eg:' is not known; expected"
+        " egg:, config: or call:",
     ),
     "an option that is misspelt": (
         ("max_request_body_size =", "max_request_body_sise ="),
@@ -175,12 +176,12 @@ MISTAKES = {
     ),
     "a name to put in that is not there": (
         ("= 1048576", "= %(size)s"),
-        "[filter:sizelimit]: max_request_body_size: there is no 'size' to put in; write %% for a"
-        " per cent sign",
+        "[filter:sizelimit]: max_request_body_size: there is no option 'size' to put in here; write"
+        " %% for a per cent sign",
     ),
     "a pipeline in itself": (
         ("faultwrap versions", "faultwrap root"),
-        "[pipeline:root]: pipeline: [pipeline:root] leads back to itself",
+        "[pipeline:root]: pipeline: 'root' leads back to [pipeline:root] itself",
     ),
     "two sections of a name": (
         ("[app:versions]", "[app:root]\nuse = egg:labapi#versions\n[app:versions]"),
@@ -188,7 +189,7 @@ MISTAKES = {
     ),
     "nothing to use": (
         ("[app:api]\nuse = egg:labapi#api", "[app:api]"),
-        "[app:api]: use: expected what to use, such as egg:labapi-middleware#proxy",
+        "[app:api]: use: the section does not say what to use; did you mean 'egg:labapi#api'?",
     ),
 }
 
@@ -359,7 +360,7 @@ SHAPES = {
 def test_a_shape_is_read_as_paste_builds_it(tmp_path: Path, name: str) -> None:
     text, names = SHAPES[name]
     (tmp_path / "other.ini").write_text("[app:v]\nuse = egg:labapi#versions\n")
-    assert said(text, tmp_path) == []
+    assert not any(finding.fatal for finding in findings(text, tmp_path))
     file = tmp_path / "api-paste.ini"
     report = check.examine(str(file), GIVEN)
     assert report.assembly is not None

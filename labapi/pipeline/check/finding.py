@@ -1,0 +1,80 @@
+"""What is said of a Paste file: a place in it, what is wrong there, what may be meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+# A longer name is not compared with others, and not shown in full. Characters.
+_LONGEST = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something is written: a file, a section without its brackets, an option."""
+
+    file: str
+    section: str = ""
+    option: str = ""
+
+    def __str__(self) -> str:
+        section = f"[{self.section}]" if self.section else ""
+        return ": ".join(part for part in (self.file, section, self.option) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong, where, and what was expected.
+
+    :ivar fatal: the API does not start with it; otherwise it may be meant
+    """
+
+    place: Place
+    problem: str
+    fatal: bool = True
+
+    def __str__(self) -> str:
+        warning = "" if self.fatal else "warning: "
+        return printable(f"{self.place}: {warning}{self.problem}")
+
+
+def printable(text: str) -> str:
+    """Return a text in one line, with an escape in the place of what would move the cursor."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def one_line(error: BaseException) -> str:
+    """Return the kind and the text of an exception, in one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean …?``, or nothing if no known name is near."""
+    found = nearest_name(name, known)
+    return f"; did you mean '{found}'?" if found else ""
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is nearest, None if none is near; upper and lower case are one."""
+    names = {word.lower(): word for word in sorted(known, reverse=True)}
+    found = difflib.get_close_matches(name[:_LONGEST].lower(), names, 1)
+    return names[found[0]] if found else None
+
+
+def masked(name: str, text: str) -> str:
+    """Return a value that may be shown, of an option about which only its name is known."""
+    if may_be_secret(name):
+        return "***"
+    scheme, found, rest = text.partition("://")
+    login, at, host = rest.rpartition("@")
+    return f"{scheme}://***@{host}" if found and at and login else text
+
+
+def may_be_secret(name: str) -> bool:
+    """Say whether an option of this name may hold what nobody should see."""
+    words = ("password", "passwd", "secret", "token", "key", "credential")
+    return any(word in name.lower() for word in words)

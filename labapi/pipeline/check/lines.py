@@ -1,0 +1,135 @@
+"""The lines of a Paste file, before anybody looks at what they say.
+
+This follows ``configparser`` line by line. It knows the number of each line, and it says what
+``configparser`` takes silently for something else: a section without its closing bracket is an
+option to it, and an indented line belongs to the option above.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from labapi.pipeline.check.finding import Finding, Place, nearest_name, printable
+
+_SECTION = re.compile(r"\[(?P<name>.+)\]")
+_OPTION = re.compile(r"(?P<name>.*?)\s*[=:]\s*(?P<value>.*)$")
+_LIKE_OPTION = re.compile(r"(?:[sg]et\s+)?[A-Za-z_/][\w./-]*\s*=")
+_LIKE_SECTION = re.compile(r"\[[\w -]+(:[^\]]*)?\]?$")
+# Control, format, and the separators of lines and paragraphs: nobody sees them in an editor.
+_UNSEEN = {"Cc", "Cf", "Zl", "Zp"}
+_DEFAULT = "DEFAULT"
+
+
+@dataclass(slots=True)
+class Lines:
+    """What the lines of a file are.
+
+    :param path: of the file
+    :ivar findings: what is wrong with them
+    :ivar numbers: the line of each section, and of each option in it
+    """
+
+    path: str
+    findings: list[Finding] = field(default_factory=list)
+    numbers: dict[tuple[str, str], int] = field(default_factory=dict)
+    _section: str = ""
+    _option: str = ""
+    _indent: int = 0
+
+    def read(self, data: bytes) -> str | None:
+        """Look at a whole file.
+
+        :returns: its text, None if what is found makes the rest a matter of luck
+        """
+        text = self._decoded(data)
+        for number, line in enumerate(io.StringIO(text), 1) if text is not None else ():
+            if line.strip() and line.strip()[0] not in "#;":
+                self.findings += self._unseen(number, line.rstrip("\n"))
+                self.findings += self._line(number, line)
+        return None if any(finding.fatal for finding in self.findings) else text
+
+    def _decoded(self, data: bytes) -> str | None:
+        if data.startswith(codecs.BOM_UTF8):
+            self._found(1, "the file begins with a byte order mark; save it as UTF-8 without one")
+            return None
+        try:
+            text = data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            self._found(
+                line, f"the byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8"
+            )
+            return None
+        return text.replace("\r\n", "\n").replace("\r", "\n")  # as open() does
+
+    def _found(self, number: int, problem: str) -> None:
+        self.findings.append(self._finding(number, problem))
+
+    def _finding(self, number: int, problem: str, option: str = "") -> Finding:
+        return Finding(Place(self.path, self._section, option), f"line {number}: {problem}")
+
+    def _unseen(self, number: int, line: str) -> Iterator[Finding]:
+        for character in line:
+            if character != "\t" and unicodedata.category(character) in _UNSEEN:
+                name = printable(character)
+                yield self._finding(number, f"the character '{name}' cannot be seen; remove it")
+                return
+
+    def _line(self, number: int, line: str) -> Iterator[Finding]:
+        text = line.strip()
+        indent = len(line) - len(line.lstrip())
+        if self._option and indent > self._indent:
+            yield from self._continued(number, text)
+            return
+        self._indent = indent
+        found = _SECTION.match(text)
+        if found:
+            yield from self._begins(number, found["name"])
+        elif text.startswith("["):
+            yield self._finding(number, f"'{text}' has no closing bracket")
+            self._section = self._option = ""
+        elif not self._section:
+            if not any("bracket" in finding.problem for finding in self.findings):
+                yield self._finding(number, "expected a section first, such as [composite:main]")
+        else:
+            yield from self._option_line(number, text)
+
+    def _continued(self, number: int, text: str) -> Iterator[Finding]:
+        """Say of an indented line that it may not be meant to belong to the option above."""
+        if _LIKE_OPTION.match(text) or _LIKE_SECTION.match(text):
+            what = text if text.startswith("[") else text.partition("=")[0].strip()
+            problem = (
+                f"'{what}' is indented, so it is a part of '{self._option}' above;"
+                " take away the blanks or tabs before it"
+            )
+            yield self._finding(number, problem, self._option)
+
+    def _begins(self, number: int, name: str) -> Iterator[Finding]:
+        self._section, self._option = name, ""
+        first = self.numbers.setdefault((name, ""), number)
+        if first != number and name != _DEFAULT:
+            problem = f"a section of this name stands further up already, in line {first}"
+            yield self._finding(number, problem)
+        elif nearest_name(name, [_DEFAULT]) and name != _DEFAULT:
+            problem = f"line {number}: this is a section like any other; did you mean [DEFAULT]?"
+            yield Finding(Place(self.path, name), problem, fatal=False)
+
+    def _option_line(self, number: int, text: str) -> Iterator[Finding]:
+        found = _OPTION.match(text)
+        if not found or not found["name"]:
+            problem = (
+                f"'{text}' is neither a section nor an option (name = value);"
+                " indent it if it belongs to the value above"
+            )
+            yield self._finding(number, problem, self._option)
+            return
+        self._option = found["name"]
+        first = self.numbers.setdefault((self._section, self._option), number)
+        if first != number:
+            problem = f"the option stands twice in this section, first in line {first}"
+            yield self._finding(number, problem, self._option)

@@ -1,0 +1,64 @@
+"""What to say of a section that is not there, and what may be meant by its name."""
+
+from __future__ import annotations
+
+import re
+
+from labapi.pipeline.check.factory import APP, FILTER, meant
+from labapi.pipeline.check.file import PasteFile
+from labapi.pipeline.check.finding import Place, nearest, nearest_name
+
+PREFIXES = {
+    APP: ("app", "application", "composite", "composit", "pipeline", "filter-app"),
+    FILTER: ("filter",),
+}
+_TITLE = re.compile(r"\s*(?P<word>[\w-]+)\s*[\s:.=]\s*(?P<name>.*?)\s*")
+
+
+def called(file: PasteFile, kind: str) -> list[tuple[str, str]]:
+    """Return the sections of a kind, with their names."""
+    split = [(section, *section.partition(":")[::2]) for section in file.sections]
+    return [(section, name.strip()) for section, word, name in split if word in PREFIXES[kind]]
+
+
+def no_factory(kind: str, name: str) -> str:
+    """Return what is wrong with a section that does not say what it is."""
+    guess = meant(kind, name) or f"; expected such as {_EXAMPLES[kind]}"
+    return f"the section does not say what to use{guess}"
+
+
+_EXAMPLES = {FILTER: "use = egg:labapi-middleware#proxy", APP: "use = egg:labapi#api"}
+
+
+def no_section(file: PasteFile, kind: str, name: str, named: Place) -> str:
+    """Return what is wrong with a name that no section of a kind has.
+
+    :param named: the place that names it
+    """
+    if name[:1] in ("'", '"'):
+        return f"{name}: take away the quotation marks"
+    other = FILTER if kind == APP else APP
+    if any(found == name for _, found in called(file, other)):
+        if kind == FILTER:
+            return f"'{name}' is an application, which can only stand last"
+        return f"'{name}' is a filter, and here, last, belongs an application"
+    title = next((title for title in file.sections if _almost(title, name)), None)
+    if title is not None:
+        return f"there is no section [{kind}:{name}]; [{title}] has to be {_written(kind, title)}"
+    uri = meant(kind, name) if named.option == "use" and "#" in name else ""
+    guess = uri or nearest(name, (found for _, found in called(file, kind)))
+    if not guess and named.option == "use":
+        guess = meant(kind, name)
+    return f"there is no section [{kind}:{name}]{guess}"
+
+
+def _almost(title: str, name: str) -> bool:
+    """Say whether a section would have the name if Paste knew its first word."""
+    match = _TITLE.fullmatch(title)
+    return match is not None and match["name"] == name
+
+
+def _written(kind: str, title: str) -> str:
+    match = _TITLE.fullmatch(title)
+    word, name = (match["word"], match["name"]) if match else ("", title)
+    return f"[{nearest_name(word, PREFIXES[kind]) or kind}:{name}]"
