@@ -221,8 +221,7 @@ def rerun(lab: Lab, host: str, one: Conductor) -> Callable[[], dict[str, str]]:
     def again() -> dict[str, str]:
         named = attempt_of(lab, host)
         row = lab.database.read(testcases.get, named["case"])
-        lab.database.write(attempts.change, [{"row": row.id, "rerun_on_loss": True}])
-        lab.database.write(attempts.rerun, [row.uuid], "its agent was lost")
+        lab.database.write(attempts.rerun, [row.id], "its agent was lost")
         lab.conductor._threads[0]._dispatcher.dispatch([host])  # type: ignore[union-attr]
         return attempt_of(lab, host)
 
