@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from oslo_config import cfg
 from oslo_log import log
-from paste import deploy
 
 from labapi.api.app import backend
 from labapi.api.backend.backend import Backend
 from labapi.exceptions import ConfigError
+from labapi.pipeline.build import Texts, build, saying
 from labapi.pipeline.check import check
 from labapi.pipeline.check.check import Report
 
@@ -45,35 +44,34 @@ def examine(conf: cfg.ConfigOpts, path: Path) -> Report:
 
 
 def require_sound(conf: cfg.ConfigOpts, path: Path) -> None:
-    """Return if a Paste file can work.
+    """Check that a Paste file can work.
 
     :raises ConfigError: it cannot; the text has a line for everything that is wrong
     """
-    report = examine(conf, path)
+    with saying(str(path)):  # to look at a factory is to import somebody's module
+        report = examine(conf, path)
     for finding in report.warnings:
         LOG.warning("%s", finding)
     if report.errors:
         raise ConfigError("\n".join(str(finding) for finding in report.errors))
 
 
-def load(conf: cfg.ConfigOpts, behind: Backend, path: Path | None = None) -> WSGIApplication:
+def load(
+    conf: cfg.ConfigOpts, behind: Backend, path: Path | None = None, texts: Texts | None = None
+) -> WSGIApplication:
     """Build the pipeline.
 
     :param behind: what the application at its end works with
     :param path: of the Paste file; the default is the one that :func:`find` finds
+    :param texts: with texts in it, these are built and not the files as they are; without, it is
+        filled with those that were read
     :raises ConfigError: the file cannot work; the text says where and why
     """
     path = path or find(conf)
-    require_sound(conf, path)
-    try:
-        with backend(behind):
-            app: WSGIApplication = deploy.loadapp(
-                f"config:{path}", name="main", global_conf=_given(conf)
-            )
-    except (ValueError, LookupError, ImportError, TypeError, configparser.Error) as error:
-        # Paste has no error class of its own: these are what it and the factories raise.
-        raise ConfigError(f"{path}: {error}") from error
-    return app
+    if not texts:
+        require_sound(conf, path)
+    with backend(behind):
+        return build(str(path), _given(conf), texts if texts is not None else Texts())
 
 
 def _given(conf: cfg.ConfigOpts) -> dict[str, str]:
