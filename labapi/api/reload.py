@@ -14,6 +14,7 @@ from oslo_log import log
 from labapi.api import load, policy
 from labapi.api.backend.backend import Backend
 from labapi.exceptions import ConfigError
+from labapi.pipeline.build import Texts
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -31,14 +32,17 @@ class Reloadable:
     :param behind: what the application works with; it stays
     :param path: of the Paste file. Were it looked for each time, one that is moved away would
         bring in the shipped one, and with it another authentication
+    :param texts: what to begin with, instead of the files as they are
     :raises ConfigError: the pipeline cannot be built
     """
 
-    def __init__(self, conf: cfg.ConfigOpts, behind: Backend, path: Path) -> None:
+    def __init__(
+        self, conf: cfg.ConfigOpts, behind: Backend, path: Path, texts: Texts | None = None
+    ) -> None:
         self._conf = conf
         self._behind = behind
         self._path = path
-        self._app = load.load(conf, behind, path)
+        self._app = load.load(conf, behind, path, texts)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
@@ -55,28 +59,16 @@ class Reloadable:
             behind = dataclasses.replace(self._behind, policy=policy.load(self._conf))
             self._app = load.load(self._conf, behind, self._path)
         except ConfigError as error:
-            _refused(error)
-            return False
-        except Exception:  # a filter of somebody else may raise anything
-            LOG.exception("the pipeline cannot be built; the old one stays")
+            refused(error)
             return False
         gc.collect()  # filters and what they wrap may form circles
         LOG.info("a new pipeline serves")
         return True
 
 
-def worth_it(conf: cfg.ConfigOpts, path: Path) -> bool:
-    """Say whether a reload can work, from the files alone; what is wrong goes to the log."""
-    try:
-        load.require_sound(conf, path)
-        policy.load(conf)
-    except ConfigError as error:
-        _refused(error)
-        return False
-    return True
-
-
-def _refused(error: ConfigError) -> None:
+def refused(error: ConfigError) -> None:
+    """Say in the log why a pipeline could not be built."""
     for line in str(error).splitlines():
         LOG.error("%s", line)
     LOG.error("the old pipeline stays")
+    LOG.debug("why the pipeline could not be built", exc_info=error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
@@ -14,42 +15,115 @@ from labapi.cmd import program
 
 LOG = log.getLogger(__name__)
 
-# A worker that ends sooner than this after its start is started again after a pause.
+# A worker that ends sooner than this after its start failed to start.
 HEALTHY = 5.0
+# Seconds before the next start after one that failed, and after many.
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+PR_SET_PDEATHSIG = 1  # prctl(2)
 _WATCHED = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 
 
 def run(
-    workers: int, work: Callable[[], None], stop_timeout: float, may_reload: Callable[[], bool]
+    workers: int,
+    work: Callable[[], None],
+    stop_timeout: float,
+    may_reload: Callable[[], bool],
+    stopping: Callable[[], None] = lambda: None,
 ) -> None:
     """Fork workers, start those anew that die, and return after SIGTERM or SIGINT.
 
-    :param work: what a worker does; it ends upon SIGTERM. It is begun with SIGHUP blocked, and
-        lets it in once it can reload: one that comes before is not lost and does not end it
+    :param work: what a worker does; it ends upon SIGTERM, which also comes when this process dies.
+        It is begun with SIGHUP blocked, and lets it in once it can reload: one that comes before
+        is not lost and does not end it
     :param stop_timeout: seconds that workers have to end
     :param may_reload: asked upon SIGHUP whether workers are to be told
+    :param stopping: called before the workers are told to end
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     terminal_gone = program.watch_terminal()
-    alive: dict[int, float] = {}
+    team = _Team(workers, work)
     try:
         while True:
-            while len(alive) < workers:
-                alive[_fork(work)] = time.monotonic()
-            number = signal.sigwait(_WATCHED)
+            number = team.watch()
             if number in (signal.SIGTERM, signal.SIGINT):
                 return
             if number == signal.SIGHUP:
                 if terminal_gone():
                     return
                 if may_reload():
-                    _send(alive, signal.SIGHUP)
-            _bury(alive)
+                    team.send(signal.SIGHUP)
     finally:
-        _stop(alive, stop_timeout)
+        stopping()
+        team.stop(stop_timeout)
+
+
+class _Team:
+    """The workers that are alive."""
+
+    def __init__(self, size: int, work: Callable[[], None]) -> None:
+        self._size = size
+        self._work = work
+        self._started: dict[int, float] = {}
+        self._pause = 0.0
+        self._not_before = 0.0
+
+    def watch(self) -> int | None:
+        """Start the workers that are missing; return the next signal, or None to be called again.
+
+        After a start that failed the next one waits, longer each time.
+        """
+        self._bury()
+        waits = self._not_before - time.monotonic()
+        if waits <= 0:
+            self._fill()
+            return signal.sigwait(_WATCHED)
+        got = signal.sigtimedwait(_WATCHED, waits)
+        return got.si_signo if got else None
+
+    def _fill(self) -> None:
+        while len(self._started) < self._size:
+            self._started[_fork(self._work)] = time.monotonic()
+
+    def _bury(self) -> None:
+        now = time.monotonic()
+        failed = False
+        for pid in self._ended():
+            LOG.error("worker %d ended; another takes its place", pid)
+            failed = failed or now - self._started[pid] < HEALTHY
+            del self._started[pid]
+        if failed and now >= self._not_before:
+            # A start after a pause that went well is forgotten only when it has proved healthy.
+            self._pause = min(max(FIRST_PAUSE, 2 * self._pause), LONGEST_PAUSE)
+            self._not_before = now + self._pause
+            LOG.warning("a worker failed right after its start; the next in %g s", self._pause)
+        elif now - self._not_before > HEALTHY:
+            self._pause = 0.0
+
+    def _ended(self) -> list[int]:
+        return [pid for pid in self._started if os.waitpid(pid, os.WNOHANG)[0] == pid]
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to all."""
+        for pid in self._started:
+            os.kill(pid, number)
+
+    def stop(self, timeout: float) -> None:
+        """Have all end."""
+        self.send(signal.SIGTERM)
+        # Beyond the time that workers give their requests, they need a moment for connections.
+        deadline = time.monotonic() + timeout + 5.0
+        while self._started and (left := deadline - time.monotonic()) > 0:
+            for pid in self._ended():
+                del self._started[pid]
+            if self._started:
+                signal.sigtimedwait({signal.SIGCHLD}, min(left, 0.5))
+        self.send(signal.SIGKILL)
+        for pid in self._started:
+            os.waitpid(pid, 0)
 
 
 def _fork(work: Callable[[], None]) -> int:
+    parent = os.getpid()
     pid = os.fork()
     if pid:
         return pid
@@ -57,6 +131,7 @@ def _fork(work: Callable[[], None]) -> int:
     try:
         # Ctrl-C reaches the whole process group; the parent passes on what it means.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _end_with(parent)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED - {signal.SIGHUP})
         work()
         status = 0
@@ -67,35 +142,11 @@ def _fork(work: Callable[[], None]) -> int:
         os._exit(status)
 
 
-def _bury(alive: dict[int, float]) -> None:
-    """Collect workers that ended; pause if one did so right after its start."""
-    hasty = False
-    for pid in _ended(alive):
-        LOG.error("worker %d ended; another takes its place", pid)
-        hasty = hasty or time.monotonic() - alive[pid] < HEALTHY
-        del alive[pid]
-    if hasty:
-        signal.sigtimedwait({signal.SIGCHLD}, 1.0)
-
-
-def _ended(alive: dict[int, float]) -> list[int]:
-    return [pid for pid in alive if os.waitpid(pid, os.WNOHANG)[0] == pid]
-
-
-def _send(alive: dict[int, float], number: signal.Signals) -> None:
-    for pid in alive:
-        os.kill(pid, number)
-
-
-def _stop(alive: dict[int, float], timeout: float) -> None:
-    _send(alive, signal.SIGTERM)
-    # Beyond the time that workers give their requests, they need a moment for their connections.
-    deadline = time.monotonic() + timeout + 5.0
-    while alive and (left := deadline - time.monotonic()) > 0:
-        for pid in _ended(alive):
-            del alive[pid]
-        if alive:
-            signal.sigtimedwait({signal.SIGCHLD}, min(left, 0.5))
-    _send(alive, signal.SIGKILL)
-    for pid in alive:
-        os.waitpid(pid, 0)
+def _end_with(parent: int) -> None:
+    """Have this process get SIGTERM when its parent ends, however that ends."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl: {os.strerror(number)}")
+    if os.getppid() != parent:  # it ended before the call
+        os.kill(os.getpid(), signal.SIGTERM)

@@ -57,8 +57,13 @@ def configured(folder: Path, port: int, more: str = "") -> Path:
 
 @pytest.fixture(params=["labapi-all", "labapi-api"])
 def api(
-    request: pytest.FixtureRequest, tmp_path: Path, mariadb: MariaDB, rabbitmq: RabbitMQ
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    mariadb: MariaDB,
+    rabbitmq: RabbitMQ,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Running]:
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # where a test puts filters of its own
     port = free_port()
     more, workers = "", 1
     if request.param == "labapi-api":
@@ -166,16 +171,90 @@ def test_a_file_that_cannot_work_changes_nothing(api: Running) -> None:
     assert curl(f"{api.url}/v2.1/slaves") is not None
 
 
-def test_a_filter_that_fails_only_when_it_is_built(api: Running, tmp_path: Path) -> None:
-    text = SHIPPED.replace("\n    context\n", "\n    context\n    cors\n")
+def test_a_filter_that_fails_only_when_it_is_built(api: Running) -> None:
+    text = SHIPPED.replace("\n    context\n", "\n    context\n    broken\n")
     text += "\n[filter:broken]\npaste.filter_factory = argparse:ArgumentParser\n"
-    api.paste.write_text(text.replace("\n    cors\n", "\n    broken\n"))
-    before = api.program.output().count("the old")
-    api.program.process.send_signal(signal.SIGHUP)
-    until(lambda: api.program.output().count("the old") >= before + api.workers)
+    api.paste.write_text(text)
+    api.refuse(f"{api.paste}: [filter:broken]: argparse:ArgumentParser: ")
     assert curl(f"{api.url}/v2.1/slaves") is not None
-    # What is in the log is what this test wanted there.
-    api.program.log.write_text("")
+
+
+HOSTILE = """
+import os, sys
+
+def fails(global_conf):
+    raise ZeroDivisionError("by\\nzero")
+
+def exits(global_conf):
+    sys.exit("enough")
+
+def fails_late(global_conf):
+    def wrap(app):
+        raise OSError("no such thing")
+    return wrap
+
+def ends(global_conf):
+    os._exit(0)
+"""
+
+
+def with_filter(factory: str) -> str:
+    text = SHIPPED.replace("\n    context\n", "\n    context\n    hostile\n")
+    return f"{text}\n[filter:hostile]\npaste.filter_factory = {factory}\n"
+
+
+WRONG = [
+    ("[DEFAULT]\nwhere = 100%\n" + SHIPPED, "api-paste.ini"),
+    (SHIPPED + "\n[app:other]\nuse = config:a\0b\n", "api-paste.ini"),
+    (SHIPPED.replace("v2.1 = v2.1", "v2.1 = config:a\0b"), "api-paste.ini"),
+    (with_filter("exits_on_import:factory"), "api-paste.ini"),
+    (with_filter("hostile:fails"), "[filter:hostile]: hostile:fails: ZeroDivisionError: by zero\n"),
+    (with_filter("hostile:exits"), "[filter:hostile]: hostile:exits: SystemExit: enough\n"),
+    (
+        with_filter("hostile:fails_late"),
+        "[filter:hostile]: hostile:fails_late: OSError: no such thing\n",
+    ),
+]
+
+
+def test_whatever_a_file_or_a_module_does_the_old_pipeline_stays(
+    api: Running, tmp_path: Path
+) -> None:
+    (tmp_path / "hostile.py").write_text(HOSTILE)
+    (tmp_path / "exits_on_import.py").write_text("import sys\nsys.exit(3)\n")
+    for text, said in WRONG:
+        api.paste.write_text(text)
+        if "app:other" in text:  # nobody refers to it
+            api.reload()
+        else:
+            api.refuse(said)
+        assert curl(f"{api.url}/v2.1/slaves") is not None
+    if api.workers > 1:  # a process of its own is what saves it from this one
+        api.paste.write_text(with_filter("hostile:ends"))
+        api.refuse("something in it ended the process that tried it")
+    api.paste.write_text(SHIPPED)
+    api.reload()
+    assert curl(f"{api.url}/v2.1/slaves") is not None
+
+
+def test_new_workers_get_the_last_good_files(api: Running, tmp_path: Path) -> None:
+    if api.workers == 1:
+        return  # labapi-all has none
+    other = tmp_path / "other.ini"
+    other.write_text(SHIPPED)
+    api.paste.write_text(SHIPPED.replace("v2.1 = v2.1", "v2.1 = config:other.ini#v2.1"))
+    api.reload()
+    other.write_text("[composite:main\n")
+    (tmp_path / "policy.yaml").write_text("- no mapping\n")
+    api.refuse("policy.yaml: expected lines")
+    workers = _children(api.program.process.pid)
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: len(new := _children(api.program.process.pid)) == 2 and not {*new} & {*workers})
+    assert curl(f"{api.url}/v2.1/slaves") is not None
+    (tmp_path / "policy.yaml").unlink()
+    other.write_text(SHIPPED)
+    api.reload()
 
 
 def test_the_policy(api: Running, tmp_path: Path) -> None:
@@ -247,9 +326,13 @@ def _get(url: str) -> str:
 def _held(api: Running, file: Path) -> int:
     """Count the descriptors that the program has on a file."""
     parent = api.program.process.pid
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    links = [link for pid in (parent, *children) for link in _links(Path(f"/proc/{pid}/fd"))]
+    pids = (parent, *_children(parent))
+    links = [link for pid in pids for link in _links(Path(f"/proc/{pid}/fd"))]
     return links.count(str(file))
+
+
+def _children(pid: int) -> list[int]:
+    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _links(folder: Path) -> Iterator[str]:

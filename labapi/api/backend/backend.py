@@ -33,14 +33,23 @@ class Backend:
     liveness: Liveness
 
     @classmethod
-    def of(cls, conf: cfg.ConfigOpts, transport: Transport, database: Database) -> Backend:
-        """Return a backend that is not started."""
+    def of(
+        cls,
+        conf: cfg.ConfigOpts,
+        transport: Transport,
+        database: Database,
+        rules: Policy | None = None,
+    ) -> Backend:
+        """Return a backend that is not started.
+
+        :param rules: the default is the policy as the files have it now
+        """
         waiters = Waiters(transport)
         return cls(
             conf,
             transport,
             database,
-            policy.load(conf),
+            rules or policy.load(conf),
             Hints(transport),
             waiters,
             Reader(conf, database, waiters),

@@ -1,0 +1,145 @@
+"""eventlet's HTTP server as ``labapi-api`` needs it: each connection gets its turn.
+
+eventlet's own loop answers one connection for as long as its next request has arrived already, and
+it stops listening only when the last request is answered. Here a connection steps back after each
+answer, and the listener closes first.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+from typing import TYPE_CHECKING, Any
+
+import eventlet
+import eventlet.wsgi
+from eventlet.greenio import shutdown_safe
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+LOG = logging.getLogger("eventlet.wsgi.server")
+
+ACCEPT_PAUSE = 0.0005  # seconds between two connections that one worker takes
+NO_MORE_FILES = 1.0  # seconds to wait when there is no descriptor for another connection
+
+
+class Server:
+    """Serves the connections of one listener in green threads.
+
+    :param listener: a green socket that listens; other processes may listen on it as well
+    :param connections: the most at the same time; the others wait
+    :param keepalive: seconds that a client may be silent
+    """
+
+    def __init__(
+        self, listener: Any, app: WSGIApplication, *, connections: int, keepalive: float
+    ) -> None:
+        self._listener = listener
+        self._pool = eventlet.GreenPool(connections)
+        self._open: dict[int, list[Any]] = {}
+        self._http = _Http(
+            listener,
+            listener.getsockname(),
+            app,
+            log=LOG,
+            protocol=_Protocol,
+            socket_timeout=keepalive,
+            log_output=False,
+            debug=False,  # a traceback is for the log, not for the client
+            capitalize_response_headers=False,  # their names are as they should be
+        )
+
+    def start(self) -> None:
+        """Begin to take connections; returns at once."""
+        self._accepting = eventlet.spawn(self._accept)
+
+    def close(self) -> None:
+        """Take no more connections, and no more requests of those that have none under way."""
+        self._accepting.kill()
+        self._take_what_has_come()
+        self._listener.close()
+        self._http.stopping = True
+        for _, client, state in list(self._open.values()):
+            if state == eventlet.wsgi.STATE_IDLE and not _has_sent(client):
+                shutdown_safe(client)
+
+    def wait(self, seconds: float) -> None:
+        """Wait until all requests are answered, at most ``seconds``."""
+        with eventlet.Timeout(seconds, False):
+            self._pool.waitall()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, address = self._listener.accept()
+            except OSError as error:
+                if error.errno not in (errno.ECONNABORTED, errno.EPROTO):  # its client is gone
+                    LOG.warning("cannot take a connection: %s", error)
+                    eventlet.sleep(NO_MORE_FILES)
+                continue
+            self._serve(client, address)
+            # The worker that wakes first would take all that come at the same moment, and keep
+            # them for as long as their clients do.
+            eventlet.sleep(ACCEPT_PAUSE)
+
+    def _take_what_has_come(self) -> None:
+        """Take the connections that clients have opened: closing the listener would reset them."""
+        while True:
+            try:
+                client, address = self._listener.fd.accept()
+            except OSError:
+                return
+            self._serve(eventlet.greenio.GreenSocket(client), address)
+
+    def _serve(self, client: Any, address: Any) -> None:
+        client.settimeout(self._http.socket_timeout)
+        # Not idle: its first request is on its way.
+        connection = [address, client, eventlet.wsgi.STATE_REQUEST]
+        self._open[id(connection)] = connection
+        self._pool.spawn(self._process, connection)
+
+    def _process(self, connection: list[Any]) -> None:
+        try:
+            self._http.process_request(connection)
+        finally:
+            del self._open[id(connection)]
+
+
+def _has_sent(client: Any) -> bool:
+    """Say whether something of a client's next request is here already."""
+    try:
+        return bool(client.fd.recv(1, socket.MSG_PEEK))
+    except OSError:
+        return False
+
+
+class _Http(eventlet.wsgi.Server):  # type: ignore[misc]  # no type information
+    stopping = False
+
+
+class _Protocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
+    """One connection."""
+
+    _last = False
+
+    @property
+    def close_connection(self) -> bool:
+        """Whether the connection ends with this request, and the answer says so."""
+        return self._last or self.server.stopping
+
+    @close_connection.setter
+    def close_connection(self, value: bool) -> None:
+        self._last = bool(value)
+
+    def handle(self) -> None:
+        """Answer requests until the connection ends, one at each turn."""
+        while True:
+            self._last = True  # until a request says otherwise
+            self.handle_one_request()
+            if self.close_connection:
+                return
+            self.conn_state[2] = eventlet.wsgi.STATE_IDLE
+            # Reading does not give way while there is something to read.
+            eventlet.sleep(0)
