@@ -338,7 +338,8 @@ AGENT_OPTS: list[cfg.Opt] = [
         "journal_keep",
         default=7 * 86400.0,
         min=3600,
-        help="Seconds that the journal remembers an attempt that it has reported.",
+        help="Seconds, of those in which the agent runs, that the journal remembers an attempt that"
+        " it has reported.",
     ),
     cfg.IntOpt(
         "max_waiting",
@@ -349,8 +350,9 @@ AGENT_OPTS: list[cfg.Opt] = [
     cfg.BoolOpt(
         "journal_sync",
         default=False,
-        help="Write each step of a case through to the disk, so that a power failure, too, loses"
-        " nothing of the journal. The end of the agent's process never does.",
+        help="Write each step of a case through to the disk. Without, a power failure may cost the"
+        " last seconds of the journal; what the host had been given then ends as ERROR/agent_lost,"
+        " for nobody knows whether it ran. The end of the agent's process loses nothing.",
     ),
     cfg.FloatOpt(
         "plugin_timeout",

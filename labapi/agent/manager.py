@@ -16,8 +16,9 @@ from labapi.agent.attempts.runner import Runner, stopped, with_remains
 from labapi.agent.attempts.slots import Slots
 from labapi.agent.catalogue import Catalogue
 from labapi.agent.errors import CannotStart
-from labapi.agent.link.reporter import Report, Reporter
+from labapi.agent.link.reporter import Reporter
 from labapi.agent.link.signs import SignsOfLife
+from labapi.agent.link.teller import Teller
 from labapi.agent.link.trust import Trust
 from labapi.agent.plugins.run import Surroundings
 from labapi.agent.processes import cgroup, limits
@@ -27,9 +28,14 @@ from labapi.agent.state import StateFolder
 from labapi.agent.timers import Duties, Timers
 from labapi.case import Reason, Result
 from labapi.exceptions import Unavailable
-from labapi.rpc import messages
 from labapi.rpc.consumer import BatchConsumer
-from labapi.rpc.messages import CancelCase, CaseResult, Introduce, Message, RunCase, Welcome
+from labapi.rpc.messages import (
+    CancelCase,
+    Introduce,
+    Message,
+    RunCase,
+    Welcome,
+)
 from labapi.rpc.transport import Transport, agent_queue, control_queue
 
 LOG = log.getLogger(__name__)
@@ -96,15 +102,20 @@ class Agent:
 
     def _assemble(self) -> None:
         options = self._options
-        runner = Runner(self._catalogue, self._journal, self._surroundings, self._report)
-        self._slots = Slots(options.slots, lambda attempt: self._run(runner, attempt))
         self._reporter = Reporter(
-            self._transport, self.host, confirmed=self._confirmed, back=self._introduce
+            self._transport,
+            self.host,
+            confirmed=lambda reports: self._teller.confirmed(reports),
+            back=self._introduce,
         )
+        self._teller = Teller(self.host, self._journal, self._reporter)
+        runner = Runner(self._catalogue, self._journal, self._surroundings, self._teller.report)
+        self._slots = Slots(options.slots, lambda attempt: self._run(runner, attempt))
         self._signs = SignsOfLife(
             options,
             self._transport.url,
             state=self._state,
+            journal=self._journal,
             catalogue=self._catalogue,
             slots=self._slots,
             reporter=self._reporter,
@@ -112,7 +123,7 @@ class Agent:
         )
         duties = Duties(
             heartbeat=self._signs.beat,
-            flush=self._flush,
+            flush=self._teller.flush,
             abandon=self._abandon,
             tidy=lambda: self._journal.forget(options.journal_keep),
             heartbeat_interval=options.heartbeat_interval,
@@ -159,7 +170,7 @@ class Agent:
             consumer.join(max(0.0, until - time.monotonic()))
         with self._intake:
             for attempt in self._slots.drain():
-                self._forget(attempt)
+                self._teller.forget(attempt)
             for attempt in self._slots.running():
                 attempt.stop.set(Reason.AGENT_STOPPED)
         if not self._slots.end(max(0.1, until - time.monotonic() - LAST_WORDS)):
@@ -181,6 +192,7 @@ class Agent:
             raise Unavailable("this agent was stopped for a while")
         runs = [c for c in commands if isinstance(c, RunCase) and self._is_mine(c)]
         runs = self._trust.for_this_agent(runs, self._state.agent)
+        runs = [run for run in runs if self._is_for_this_journal(run)]
         if not self._slots.room(self._options.max_waiting, ROOM_WAIT):
             raise Unavailable(f"{self._options.max_waiting} cases wait here already")
         with self._intake:
@@ -190,14 +202,14 @@ class Agent:
                 LOG.error("the journal takes no cases: %s", error)
                 why = f"no space is left for the agent's journal: {error}"
                 for run in runs:
-                    self._refuse(run, Ending(Result.ERROR, Reason.NO_SPACE, why))
+                    self._teller.refuse(run, Ending(Result.ERROR, Reason.NO_SPACE, why))
                 return
             for run in runs:
                 self._admit(run, verdicts.pop(run.attempt, "new a moment ago"))
 
     def _admit(self, run: RunCase, verdict: str) -> None:
         if verdict == "refused":
-            self._refuse(
+            self._teller.refuse(
                 run, Ending(Result.CANCELLED, Reason.CANCELLED, "it was cancelled before it came")
             )
         elif verdict == "new":
@@ -205,7 +217,7 @@ class Agent:
             try:
                 self._slots.submit(attempt)
             except CannotStart as error:
-                self._settle(attempt, Ending(Result.ERROR, Reason.CANNOT_START, str(error)))
+                self._teller.settle(attempt, Ending(Result.ERROR, Reason.CANNOT_START, str(error)))
         else:
             LOG.debug("attempt %s came again (%s)", run.attempt, verdict)
             if (waiting := self._slots.waits(run.attempt)) is not None:
@@ -228,11 +240,11 @@ class Agent:
         with self._intake:
             waiting = self._slots.withdraw(command.attempt)
             if waiting is not None:
-                self._settle(waiting, cancelled)
+                self._teller.settle(waiting, cancelled)
             elif running := self._slots.running(command.attempt):
                 running[0].stop.set(Reason.CANCELLED)
             elif self._journal.refuse(command) == "refused":
-                self._refuse(command, cancelled)
+                self._teller.refuse(command, cancelled)
 
     def _is_mine(self, command: RunCase | CancelCase) -> bool:
         if command.host != self.host:
@@ -243,67 +255,23 @@ class Agent:
             return False
         return True
 
+    def _is_for_this_journal(self, run: RunCase) -> bool:
+        if run.journal in (None, self._journal.id):
+            return True
+        LOG.warning("case %s may have run before the journal was lost; it does not run", run.case)
+        return False
+
     # Attempts: in the thread of their slot.
 
     def _run(self, runner: Runner, attempt: Attempt) -> None:
         if time.monotonic() - attempt.heard > self._options.resend_expiry:
             LOG.warning("attempt %s is too old to start; it may be resent", attempt.id)
-            self._forget(attempt)
+            self._teller.forget(attempt)
             return
         self._timers.started()
         runner.run(attempt)
 
-    def _forget(self, attempt: Attempt) -> None:
-        """Drop an attempt that has not begun."""
-        if attempt.settle():
-            attempt.stop.close()
-            try:
-                self._journal.forget_one(attempt.id)
-            except sqlite3.Error as error:
-                LOG.error("attempt %s cannot be forgotten: %s", attempt.id, error)
-
-    def _refuse(self, command: RunCase | CancelCase, ending: Ending) -> None:
-        """Report an attempt that is not in the journal as one that runs or waits."""
-        result = CaseResult(
-            case=command.case,
-            attempt=command.attempt,
-            host=self.host,
-            result=ending.result,
-            reason=ending.reason,
-            detail=ending.detail,
-        )
-        self._reporter.submit(Report([result]))
-
-    def _settle(self, attempt: Attempt, ending: Ending) -> None:
-        """Report an attempt that has not run."""
-        if attempt.settle():
-            attempt.stop.close()
-            self._report(attempt, ending)
-
-    def _report(self, attempt: Attempt, ending: Ending) -> None:
-        report = attempt.report(ending)
-        try:
-            self._journal.finished(attempt.id, map(messages.encode, report))
-        except sqlite3.Error as error:
-            LOG.error("the result of attempt %s is not in the journal: %s", attempt.id, error)
-        self._reporter.submit(Report(report, attempt.id))
-
-    def _confirmed(self, attempts: list[str]) -> None:
-        try:
-            self._journal.reported(attempts)
-        except sqlite3.Error as error:
-            LOG.error("reports are sent but not noted, and will be sent again: %s", error)
-
     # Duties: in the timers' thread.
-
-    def _flush(self, attempt: Attempt) -> None:
-        """Tell that an attempt runs, once, and what it has written; never wait for the broker."""
-        if self._reporter.away:
-            return
-        told: list[messages.Message] = [] if attempt.told else [attempt.begun()]
-        attempt.told = True
-        if pieces := told + attempt.pieces():
-            self._reporter.submit(Report(pieces))
 
     def _abandon(self, attempt: Attempt) -> None:
         """Report an attempt whose method does not come back, and end its processes."""
@@ -315,5 +283,5 @@ class Agent:
         attempt.run.tree.close()
         detail = f"{ending.detail}; the method did not come back and its thread was abandoned"
         ending = Ending(ending.result, ending.reason, detail)
-        self._report(attempt, with_remains(ending, None, ended))
+        self._teller.report(attempt, with_remains(ending, None, ended))
         self._slots.abandon(attempt)

@@ -28,20 +28,24 @@ def recover(journal: Journal, surroundings: Surroundings, host: str, reporter: R
 
 
 def _recover(journal: Journal, surroundings: Surroundings, host: str, reporter: Reporter) -> None:
-    for attempt, age, report in journal.unreported():
-        told = [messages.decode(message) for message in report]
-        reporter.submit(Report(told, attempt, time.monotonic() - age))
+    for ended in journal.unreported():
+        _send_output(journal, ended.attempt, ended.case, host, reporter)
+        report = [messages.decode(message) for message in ended.report]
+        reporter.submit(Report(report, ended.attempt, time.monotonic() - ended.age))
     groups = surroundings.groups.left() if surroundings.groups is not None else {}
     for left in journal.unfinished():
         group = groups.get(left.attempt)
-        ended = _end(left, group, surroundings.grace)
+        remains = _end(left, group, surroundings.grace)
+        size = _send_output(journal, left.attempt, left.case, host, reporter)
         result = messages.CaseResult(
             case=left.case,
             attempt=left.attempt,
             host=host,
             result=Result.ERROR,
             reason=Reason.AGENT_RESTARTED,
-            detail=f"the agent was restarted while it ran; {ended}",
+            detail=f"the agent was restarted while it ran; {remains}",
+            output_offset=size,
+            output_size=size,
         )
         journal.finished(left.attempt, [messages.encode(result)])
         reporter.submit(Report([result], left.attempt))
@@ -49,6 +53,18 @@ def _recover(journal: Journal, surroundings: Surroundings, host: str, reporter: 
     for group in groups.values():
         group.kill()
         group.remove()
+
+
+def _send_output(journal: Journal, attempt: str, case: str, host: str, reporter: Reporter) -> int:
+    """Send what an attempt wrote and the broker may not have; return where that ends, in bytes."""
+    pieces = [
+        messages.Output(case=case, attempt=attempt, host=host, offset=offset, data=data)
+        for offset, data in journal.output(attempt)
+    ]
+    if not pieces:
+        return 0
+    reporter.submit(Report(pieces))
+    return pieces[-1].offset + len(pieces[-1].data)
 
 
 def _end(left: Unfinished, group: Group | None, grace: float) -> Ended:

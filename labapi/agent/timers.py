@@ -17,6 +17,7 @@ from labapi.case import Reason
 LOG = log.getLogger(__name__)
 
 ABANDON = 10.0  # seconds beyond kill_grace that a method has to come back once it has to end
+SOON = 0.05  # seconds after which a case has not finished in a moment: its start is reported
 TIDY = 3600.0  # seconds between removals of old entries from the journal
 
 
@@ -25,7 +26,7 @@ class Duties:
     """What to do, and how often.
 
     :ivar heartbeat: sends one
-    :ivar flush: sends the output that an attempt has written since the last time
+    :ivar flush: tells that an attempt has started, and what it has written since the last time
     :ivar abandon: reports an attempt whose method does not come back
     :ivar tidy: forgets what is old
     :ivar heartbeat_interval: seconds
@@ -60,7 +61,7 @@ class Timers(threading.Thread):
     def started(self) -> None:
         """Look after an attempt that has just started."""
         with self._change:
-            if self._next_look > time.monotonic() + self._duties.output_interval:
+            if self._next_look > time.monotonic() + SOON:
                 self._asked = True
                 self._change.notify()
 
@@ -100,15 +101,16 @@ class Timers(threading.Thread):
         duties = self._duties
         run, since = attempt.run, attempt.stop.since
         if run is None or attempt.started is None:
-            return now + duties.output_interval
-        if now >= max(attempt.flushed, attempt.started) + duties.output_interval:
+            return now + SOON
+        due = attempt.started + SOON if attempt.flush_at is None else attempt.flush_at
+        if now >= due:
             self._guarded(lambda: duties.flush(attempt))
-            attempt.flushed = now
+            attempt.flush_at = due = now + duties.output_interval
         if since is None and now >= run.deadline:
             attempt.stop.set(Reason.TIMEOUT)
         if since is not None and now >= since + duties.grace + ABANDON:
             self._guarded(lambda: duties.abandon(attempt))
-        return now + duties.output_interval
+        return due
 
     def _guarded(self, duty: Callable[[], object]) -> None:
         """Do something that must not end the thread: a full disk, no process table entry left."""

@@ -22,6 +22,9 @@ MAX_BYTES = 8 * 1024 * 1024
 # What the columns hold.
 Word = Annotated[str, msgspec.Meta(max_length=64)]
 ExitCode = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
+# What an agent has in hand, {attempt: case}; it names no more than this.
+MAX_HELD = 1000
+Held = Annotated[dict[Word, Word], msgspec.Meta(max_length=MAX_HELD)]
 Size = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
 
 
@@ -60,6 +63,8 @@ class RunCase(Message, frozen=True, kw_only=True, tag="run_case"):
     :ivar case: UUID of the case
     :ivar attempt: fencing token; an agent runs an attempt at most once
     :ivar agent: UUID of the agent that the host belongs to; another one does not run it
+    :ivar journal: as in :class:`Announce`; an agent with another journal does not run it, since
+        it may have run it already
     :ivar timeout: seconds that the method may run
     :ivar rank: of those that wait at the agent the lowest begins first, of equals the oldest
     """
@@ -71,6 +76,7 @@ class RunCase(Message, frozen=True, kw_only=True, tag="run_case"):
     attempt: str
     host: str
     agent: str | None = None
+    journal: str | None = None
     plugin: str
     method: str
     parameters: dict[str, Any]
@@ -187,6 +193,9 @@ class Announce(Message, frozen=True, kw_only=True, tag="announce"):
 
     :ivar agent: UUID made when the agent's state folder was made; tells apart two machines that
         use one host name
+    :ivar journal: id of what the agent remembers its attempts in; another one whenever that may
+        lack something
+    :ivar held: attempts that it has started and whose results are still to come
     :ivar challenge: answered with :class:`Welcome` if there is one
     :ivar address: the machine's own idea of its address
     :ivar slots: cases that it runs at the same time
@@ -195,6 +204,8 @@ class Announce(Message, frozen=True, kw_only=True, tag="announce"):
 
     host: str
     agent: Annotated[str, msgspec.Meta(max_length=36)]
+    journal: Annotated[str, msgspec.Meta(max_length=36)] | None = None
+    held: Held = {}
     address: Word | None
     release: Word
     slots: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 1
@@ -208,6 +219,7 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
     :ivar agent: as in :class:`Announce`
     :ivar challenge: as in :class:`Announce`
     :ivar clock: the sender's clock, seconds since the epoch; only ever compared, never believed
+    :ivar held: attempts that wait or run here for some seconds already
     :ivar facts: load, memory, disk, running attempts …; a flat JSON object
     """
 
@@ -217,6 +229,7 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
     agent: str
     clock: float
     challenge: str | None = None
+    held: Held = {}
     facts: dict[str, Any] = {}
 
 

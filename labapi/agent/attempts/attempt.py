@@ -39,7 +39,8 @@ class Attempt:
     :ivar arrived: monotonic time
     :ivar heard: monotonic time at which the command came last; it is resent while it is valid
     :ivar started: monotonic time, None while it waits
-    :ivar flushed: monotonic time at which its output was sent last
+    :ivar flush_at: monotonic time at which its output is to be sent next, None at first
+    :ivar speaking: held while it is reported on, so that nothing comes after its result
     :ivar told: the conductor knows that it runs
     """
 
@@ -49,7 +50,8 @@ class Attempt:
         self.stop = Stop()
         self.arrived = self.heard = time.monotonic()
         self.started: float | None = None
-        self.flushed = 0.0
+        self.flush_at: float | None = None
+        self.speaking = threading.Lock()
         self.told = False
         self.run: Run | None = None
         self._lock = threading.Lock()
@@ -67,9 +69,9 @@ class Attempt:
             self._settled = True
         return first
 
-    def pieces(self) -> list[Message]:
+    def pieces(self) -> list[Output]:
         """Return what was written since the last call, as messages."""
-        found: list[Message] = []
+        found: list[Output] = []
         while (piece := self.output.take()) is not None:
             found.append(self._output(*piece))
         return found

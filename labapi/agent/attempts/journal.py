@@ -1,21 +1,17 @@
 """The agent's memory on disk: every attempt that it has been given, until well after its report.
 
 A row goes ``waiting`` → ``running`` → ``finished`` → ``reported``; ``refused`` is an attempt that
-was cancelled before it arrived. The messages that report an attempt are kept until the broker has
-confirmed them. Commands are not kept: the conductor resends an attempt until it hears that
-it has started, so one that has not started may be forgotten at any time.
+was cancelled before it arrived. What reports an attempt, and pieces of output that were sent
+before, are kept until the broker has confirmed them. Commands are not kept: the conductor resends
+an attempt until it hears that it has started, so one that has not started may be forgotten at any
+time.
 
-SQLite in WAL mode with ``synchronous=NORMAL``: a commit is in the kernel's hands, so a killed agent
-loses nothing. A power failure may take the last seconds of the journal with it, and every running
-process too; an attempt that is forgotten that way is reported by nobody and ends as ``agent_lost``.
-It could run again only if the broker had not read its acknowledgement, which is sent within the
-same millisecond. ``journal_sync = true`` (``synchronous=FULL``) closes that gap too, at the price
-of a write to the disk for each step of a case.
+Rows grow old by the journal's own clock, which goes on while an agent has the journal open: the
+machine's clock may stand in 1970 at first and jump.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 import time
@@ -23,23 +19,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from labapi.exceptions import ConfigError
+from labapi.agent.attempts.journal_file import JournalFile
 from labapi.rpc.messages import CancelCase, RunCase
-
-SCHEMA = 1
-LOCK_TIMEOUT = 5.0  # seconds to wait for another process that reads the file
-
-_TABLES = """
-CREATE TABLE attempts (
-    attempt TEXT PRIMARY KEY,
-    "case" TEXT NOT NULL,
-    state TEXT NOT NULL,
-    changed REAL NOT NULL,
-    processes TEXT NOT NULL DEFAULT '',
-    report BLOB
-) WITHOUT ROWID;
-CREATE INDEX attempts_state ON attempts (state, changed);
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,31 +35,45 @@ class Unfinished:
     processes: tuple[tuple[int, int], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Unreported:
+    """An attempt that has ended and whose report the broker has not confirmed.
+
+    :ivar age: seconds since its end, by this machine's clock, which may have been set since
+    :ivar report: encoded messages
+    """
+
+    attempt: str
+    case: str
+    age: float
+    report: list[bytes]
+
+
 class Journal:
     """The journal; safe to use from several threads.
 
     :param path: the SQLite file, made if it is missing
     :param sync: write every step through to the disk
+    :ivar id: another one whenever something may be missing that was written before
     :raises ConfigError: the file cannot be used
     """
 
     def __init__(self, path: Path, *, sync: bool = False) -> None:
         self._lock = threading.Lock()
-        try:
-            # SQLite gives its other files the mode of this one: nobody else reads what cases print.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._db = sqlite3.connect(
-                path, timeout=LOCK_TIMEOUT, isolation_level=None, check_same_thread=False
+        self._file = JournalFile(path, sync=sync)
+        self._db = self._file.db
+        self.id = self._file.id
+        (latest,) = self._db.execute("SELECT coalesce(max(changed), 0) FROM attempts").fetchone()
+        self._began = time.clock_gettime(time.CLOCK_BOOTTIME) - latest
+
+    def held(self) -> dict[str, str]:
+        """Return ``{attempt: case}`` of what has started and is not reported."""
+        with self._lock:
+            return dict(
+                self._db.execute(
+                    "SELECT attempt, \"case\" FROM attempts WHERE state IN ('running', 'finished')"
+                ).fetchall()
             )
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute(f"PRAGMA synchronous={'FULL' if sync else 'NORMAL'}")
-            (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            if version == 0:
-                self._db.executescript(f"BEGIN;{_TABLES}PRAGMA user_version={SCHEMA};COMMIT;")
-        except (OSError, sqlite3.Error) as error:
-            raise ConfigError(f"the agent's journal {path} cannot be used: {error}") from error
-        if version not in (0, SCHEMA):
-            raise ConfigError(f"the agent's journal {path} is of version {version}, not {SCHEMA}")
 
     def accept(self, commands: Sequence[RunCase]) -> dict[str, str]:
         """Note attempts that have arrived.
@@ -92,7 +87,7 @@ class Journal:
                 done = self._db.execute(
                     'INSERT OR IGNORE INTO attempts (attempt, "case", state, changed)'
                     " VALUES (?, ?, 'waiting', ?)",
-                    (command.attempt, command.case, time.time()),
+                    (command.attempt, command.case, self._now()),
                 )
                 if done.rowcount == 1:
                     verdicts[command.attempt] = "new"
@@ -106,7 +101,7 @@ class Journal:
             self._db.execute(
                 'INSERT OR IGNORE INTO attempts (attempt, "case", state, changed)'
                 " VALUES (?, ?, 'refused', ?)",
-                (cancel.attempt, cancel.case, time.time()),
+                (cancel.attempt, cancel.case, self._now()),
             )
             return self._state(cancel.attempt)
 
@@ -118,21 +113,49 @@ class Journal:
         """Note a process of an attempt, by pid and start time in clock ticks since boot."""
         self._set(attempt, "processes = processes || ?", f"{pid}:{start} ")
 
+    def wrote(self, attempt: str, pieces: Iterable[tuple[int, bytes]]) -> None:
+        """Keep pieces of output, ``(offset, data)`` each, until they are confirmed."""
+        with self._lock, self._transaction():
+            self._db.executemany(
+                "INSERT OR IGNORE INTO output (attempt, offset, data) VALUES (?, ?, ?)",
+                [(attempt, offset, data) for offset, data in pieces],
+            )
+
+    def output(self, attempt: str) -> list[tuple[int, bytes]]:
+        """Return the pieces of output that are not confirmed, ``(offset, data)`` each."""
+        with self._lock:
+            return self._db.execute(
+                "SELECT offset, data FROM output WHERE attempt = ? ORDER BY offset", (attempt,)
+            ).fetchall()
+
     def finished(self, attempt: str, report: Iterable[bytes]) -> None:
         """Note how an attempt ended.
 
         :param report: the encoded messages that tell the conductor
         """
-        self._set(attempt, "state = 'finished', processes = '', report = ?", b"\n".join(report))
+        self._set(
+            attempt,
+            "state = 'finished', processes = '', ended = ?, report = ?",
+            time.time(),
+            b"\n".join(report),
+        )
 
-    def reported(self, attempts: Iterable[str]) -> None:
-        """Note that the broker has the reports of these attempts."""
-        now = time.time()
+    def confirmed(self, attempts: Sequence[str], pieces: Sequence[tuple[str, int]]) -> None:
+        """Note what the broker has.
+
+        :param attempts: those whose reports it has
+        :param pieces: pieces of output, attempt and offset
+        """
+        now = self._now()
         with self._lock, self._transaction():
             self._db.executemany(
                 "UPDATE attempts SET state = 'reported', report = NULL, changed = ?"
                 " WHERE attempt = ? AND state = 'finished'",
                 [(now, attempt) for attempt in attempts],
+            )
+            self._db.executemany(
+                "DELETE FROM output WHERE attempt = ? AND offset = ?",
+                pieces,
             )
 
     def forget_waiting(self) -> int:
@@ -155,32 +178,39 @@ class Journal:
             ).fetchall()
         return [Unfinished(attempt, case, _processes(text)) for attempt, case, text in rows]
 
-    def unreported(self) -> list[tuple[str, float, list[bytes]]]:
-        """Return attempts, seconds since their end and the encoded messages of their reports.
-
-        The oldest comes first. The seconds are those of this machine's clock, which may have been
-        set since.
-        """
+    def unreported(self) -> list[Unreported]:
+        """Return attempts that have ended and are not reported, the oldest first."""
         with self._lock:
             rows = self._db.execute(
-                "SELECT attempt, changed, report FROM attempts WHERE state = 'finished'"
+                "SELECT attempt, \"case\", ended, report FROM attempts WHERE state = 'finished'"
                 " ORDER BY changed"
             ).fetchall()
         now = time.time()
-        return [(name, max(0.0, now - ended), text.split(b"\n")) for name, ended, text in rows]
+        return [
+            Unreported(attempt, case, max(0.0, now - ended), text.split(b"\n"))
+            for attempt, case, ended, text in rows
+        ]
 
     def forget(self, age: float) -> int:
         """Remove what was reported or refused more than ``age`` seconds ago; return how many."""
         with self._lock:
+            self._db.execute(
+                "DELETE FROM output WHERE attempt NOT IN"
+                " (SELECT attempt FROM attempts WHERE state IN ('running', 'finished'))"
+            )
             return self._db.execute(
                 "DELETE FROM attempts WHERE state IN ('reported', 'refused') AND changed < ?",
-                (time.time() - age,),
+                (self._now() - age,),
             ).rowcount
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
-            self._db.close()
+            self._file.close()
+
+    def _now(self) -> float:
+        """Return the journal's own clock: it neither jumps nor goes back."""
+        return float(time.clock_gettime(time.CLOCK_BOOTTIME) - self._began)
 
     def _transaction(self) -> _Transaction:
         return _Transaction(self._db)
@@ -194,7 +224,7 @@ class Journal:
     def _set(self, attempt: str, assignments: str, *values: object) -> None:
         statement = f"UPDATE attempts SET {assignments}, changed = ? WHERE attempt = ?"  # noqa: S608 (constants of this module)
         with self._lock:
-            self._db.execute(statement, (*values, time.time(), attempt))
+            self._db.execute(statement, (*values, self._now(), attempt))
 
 
 class _Transaction:

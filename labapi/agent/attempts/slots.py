@@ -84,6 +84,12 @@ class Slots:
                 return list(self._running.values())
             return [self._running[attempt]] if attempt in self._running else []
 
+    def held(self, since: float) -> dict[str, str]:
+        """Return ``{attempt: case}`` of what waits or runs since before this monotonic time."""
+        with self._lock:
+            attempts = [*self._running.values(), *self._waiting.values()]
+        return {a.id: a.command.case for a in attempts if a.arrived < since}
+
     def abandon(self, attempt: Attempt) -> None:
         """Give the slot of an attempt away although its method has not come back.
 

@@ -39,7 +39,7 @@ class Report:
 class Reporter(threading.Thread):
     """Sends reports in their order; never gives one up.
 
-    :param confirmed: gets the attempts whose reports the broker has
+    :param confirmed: gets the reports that the broker has
     :param back: called when the broker is back after it was away
     """
 
@@ -48,7 +48,7 @@ class Reporter(threading.Thread):
         transport: Transport,
         host: str,
         *,
-        confirmed: Callable[[list[str]], None],
+        confirmed: Callable[[list[Report]], None],
         back: Callable[[], None],
     ) -> None:
         super().__init__(name="agent-reporter", daemon=True)
@@ -75,11 +75,6 @@ class Reporter(threading.Thread):
         with self._change:
             self._latest[type(message).__name__] = message
             self._change.notify()
-
-    @property
-    def away(self) -> bool:
-        """Say whether the broker was away at the last try."""
-        return self._away
 
     def stop(self, timeout: float) -> bool:
         """Send what is waiting, for at most so many seconds; return whether all of it was."""
@@ -134,7 +129,7 @@ class Reporter(threading.Thread):
             self._put_back(reports, latest)
             return False
         missed = [owners[id(envelope)] for envelope in returned]
-        done = [r.attempt for r in reports if r.attempt is not None and r not in missed]
+        done = [report for report in reports if report not in missed]
         if done:
             self._confirmed(done)
         if missed:

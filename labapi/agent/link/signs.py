@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import time
 from urllib.parse import urlsplit
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit
 from oslo_config import cfg
 
 import labapi
+from labapi.agent.attempts.journal import Journal
 from labapi.agent.attempts.slots import Slots
 from labapi.agent.catalogue import Catalogue
 from labapi.agent.link import facts
@@ -17,6 +19,8 @@ from labapi.agent.link.trust import Trust
 from labapi.agent.state import StateFolder
 from labapi.rpc import messages
 
+HELD_AFTER = 5.0  # seconds; what comes and goes faster than that is not worth naming
+NAMED = 256  # attempts that a heartbeat names; of more, each has its turn by chance
 UNUSED_PORT = 9  # discard; nothing is sent to it
 
 
@@ -33,6 +37,7 @@ class SignsOfLife:
         url: str,
         *,
         state: StateFolder,
+        journal: Journal,
         catalogue: Catalogue,
         slots: Slots,
         reporter: Reporter,
@@ -41,6 +46,7 @@ class SignsOfLife:
         self._options = options
         self._url = url
         self._state = state
+        self._journal = journal
         self._catalogue = catalogue
         self._slots = slots
         self._reporter = reporter
@@ -56,6 +62,8 @@ class SignsOfLife:
                 address=self._options.address or address(self._url),
                 release=labapi.__version__,
                 slots=self._options.slots,
+                journal=self._journal.id,
+                held=_some(self._journal.held(), messages.MAX_HELD),
                 challenge=self._trust.challenge(),
                 plugins=self._catalogue.described(),
             )
@@ -69,6 +77,7 @@ class SignsOfLife:
                 agent=self._state.agent,
                 clock=time.time(),
                 challenge=self._trust.challenge(),
+                held=_some(self._slots.held(time.monotonic() - HELD_AFTER), NAMED),
                 facts={
                     **self._fixed_facts,
                     **facts.current(self._state.path),
@@ -81,6 +90,12 @@ class SignsOfLife:
     def leave(self) -> None:
         """Tell that this host stops."""
         self._reporter.tell(messages.Goodbye(host=self._options.host, agent=self._state.agent))
+
+
+def _some(held: dict[str, str], limit: int) -> dict[str, str]:
+    if len(held) <= limit:
+        return held
+    return dict(random.sample(list(held.items()), limit))
 
 
 def address(url: str) -> str | None:

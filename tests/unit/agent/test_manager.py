@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from labapi.agent import timers
+from labapi.agent.link import signs
 from labapi.agent.manager import Agent
 from labapi.exceptions import ConfigError, Unavailable
 from labapi.rpc.messages import (
@@ -107,8 +108,9 @@ def bench(install: Callable[..., None], start: Start) -> Agent:
 
 
 def test_a_command_passes_with_its_output_in_one_message(
-    start: Start, conductor: Conductor
+    start: Start, conductor: Conductor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(timers, "SOON", 600.0)  # the machine may be slow
     start(output_interval=600.0)
     command = case(command="echo", args="one 'two three'")
     conductor.send(command)
@@ -632,3 +634,38 @@ def test_an_exhausted_machine_is_an_error_and_not_the_end(
     after = case(command="true")
     conductor.send(after)
     assert conductor.result(after).result == "PASS"
+
+
+def test_a_start_is_told_at_once_and_not_with_the_first_output(
+    start: Start, conductor: Conductor, nap: str
+) -> None:
+    agent = start(output_interval=3600.0, heartbeat_interval=3600.0)
+    for command in (case(command="sleep", args=nap), case(command="sleep", args=nap)):
+        conductor.send(command)
+        (started,) = conductor.wait(CaseStarted, attempt=command.attempt)
+        assert started.age < 3600
+    agent.stop()
+
+
+def test_heartbeats_name_what_is_held_for_some_time(
+    start: Start, conductor: Conductor, nap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signs, "HELD_AFTER", 0.0)
+    monkeypatch.setattr(signs, "NAMED", 2)
+    agent = start(slots=1, heartbeat_interval=0.1)
+    commands = {(c := case(command="sleep", args=nap)).attempt: c for _ in range(3)}
+    conductor.send(*commands.values())
+    named: set[str] = set()
+
+    def all_had_their_turn() -> bool:
+        for beat in conductor.wait(Heartbeat):
+            assert len(beat.held) <= 2
+            assert all(commands[attempt].case == c for attempt, c in beat.held.items())
+            named.update(beat.held)
+        return named == commands.keys()
+
+    wait_for(all_had_their_turn)
+    monkeypatch.setattr(signs, "HELD_AFTER", 3600.0)
+    count = len(conductor.wait(Heartbeat))
+    assert conductor.wait(Heartbeat, count=count + 3)[-1].held == {}
+    agent.stop()

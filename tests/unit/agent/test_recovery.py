@@ -6,17 +6,21 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from labapi.agent.attempts.journal import Journal
 from labapi.agent.manager import Agent
 from labapi.agent.processes import proc
-from labapi.rpc.messages import CaseResult, RunCase, encode
+from labapi.exceptions import BrokerUnavailable
+from labapi.rpc.messages import Announce, CaseResult, RunCase, encode
+from labapi.rpc.publisher import Envelope
 from tests.unit.agent.conftest import HOST, Conductor, case
 from tests.unit.agent.processes.test_process_trees import nap, sleeping, wait_for
 
@@ -92,7 +96,7 @@ def test_what_ran_when_the_agent_was_killed_is_ended_and_reported(
     result = conductor.result(running)
     assert (result.result, result.reason) == ("ERROR", "agent_restarted")
     assert "nothing is left" in (result.detail or "")
-    conductor.send(running, waiting)  # offered again: one is known, the other had not begun
+    conductor.send(running, waiting)  # resent: one is known, the other had not started
     assert conductor.result(waiting).result == "PASS"
     assert len(conductor.wait(CaseResult, attempt=running.attempt)) == 1
 
@@ -188,3 +192,91 @@ def test_an_attempt_runs_once_whenever_the_agent_is_killed(
     others = {result.reason for result in results.values() if result.result != "PASS"}
     assert passed <= set(ran)
     assert others <= {"agent_restarted"}
+
+
+def test_output_that_was_not_confirmed_is_sent_with_the_result_after_a_restart(
+    start: Callable[..., Agent],
+    conductor: Conductor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    agent = start()
+    end = threading.Event()
+
+    def swallow(envelopes: Sequence[Envelope]) -> list[Envelope]:
+        end.wait(60)
+        raise BrokerUnavailable("the message broker was a black hole")
+
+    monkeypatch.setattr(agent._reporter._publisher, "publish", swallow)
+    go_on = tmp_path / "go on"
+    script = f"printf %0100000d 1; until test -e '{go_on}'; do sleep 0.05; done; printf %0100000d 2"
+    command = case(command="sh", args=["-c", script])
+    conductor.send(command)
+    wait_for(lambda: sum(len(data) for _, data in agent._journal.output(command.attempt)) == 100000)
+    go_on.touch()
+    wait_for(lambda: agent._journal.unreported())
+    end.set()
+    agent.stop()
+    again = start()
+    result = conductor.result(command)
+    assert (result.result, result.output_size) == ("PASS", 200000)
+    assert result.output == b"%0100000d%0100000d" % (1, 2)
+    wait_for(lambda: not again._journal.output(command.attempt))
+
+
+def test_what_a_case_wrote_before_the_agent_was_killed_is_sent(
+    victim: Victim,
+    make_conf: Callable[..., Any],
+    start: Callable[..., Agent],
+    conductor: Conductor,
+    nap: str,
+) -> None:
+    command = case(command="sh", args=["-c", f"printf %0100000d 1; sleep {nap}"])
+    victim.send(command)
+    reader = Journal(Path(make_conf().state_path) / f"agent-{HOST}" / "journal.sqlite")
+    wait_for(lambda: sum(len(data) for _, data in reader.output(command.attempt)) == 100000)
+    reader._db.close()
+    victim.kill()
+    start(kill_grace=0.3)
+    result = conductor.result(command)
+    assert (result.reason, result.output_size) == ("agent_restarted", 100000)
+    assert result.output == b"%0100000d" % 1
+
+
+def test_what_may_have_run_before_the_journal_was_lost_does_not_run(
+    start: Callable[..., Agent], conductor: Conductor, tmp_path: Path
+) -> None:
+    agent = start()
+    known = conductor.wait(Announce)[-1].journal
+    ran = tmp_path / "ran"
+    script = f"echo $LABAPI_ATTEMPT >> {ran}"
+    command = replace(case(command="sh", args=["-c", script]), journal=known)
+    conductor.send(command)
+    assert conductor.result(command).result == "PASS"
+    agent.stop()
+    (agent._state.path / "journal.sqlite").unlink()
+    start()
+    wait_for(lambda: conductor.wait(Announce)[-1].journal != known)
+    resent = replace(case(command="sh", args=["-c", script]), journal=known)
+    fresh = replace(resent, attempt="fresh", journal=conductor.wait(Announce)[-1].journal)
+    conductor.send(command, resent, fresh)
+    assert conductor.result(fresh).result == "PASS"
+    assert ran.read_text().split() == [command.attempt, "fresh"]
+
+
+def test_an_announcement_names_what_is_still_to_be_reported(
+    victim: Victim,
+    make_conf: Callable[..., Any],
+    start: Callable[..., Agent],
+    conductor: Conductor,
+    nap: str,
+) -> None:
+    ended, running = case(command="true"), case(command="sleep", args=nap)
+    victim.send(ended, running)
+    wait_for(lambda: sleeping(nap))
+    victim.kill()
+    start(kill_grace=0.3)
+    assert conductor.wait(Announce)[0].held == {
+        ended.attempt: ended.case,
+        running.attempt: running.case,
+    }

@@ -51,9 +51,13 @@ def broker() -> Broker:
 @pytest.fixture
 def make(broker: Broker, make_conf: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(reporter_module, "FIRST_PAUSE", 0.01)
-    done: list[str] = []
+    done: list[str | None] = []
+
+    def confirmed(reports: list[Report]) -> None:
+        done.extend(report.attempt for report in reports)
+
     back = threading.Event()
-    reporter = Reporter(Transport(make_conf()), "bench-1", confirmed=done.extend, back=back.set)
+    reporter = Reporter(Transport(make_conf()), "bench-1", confirmed=confirmed, back=back.set)
     reporter._publisher = broker  # type: ignore[assignment]
     reporter.start()
     yield reporter, done, back
@@ -73,13 +77,13 @@ def test_reports_wait_for_a_broker_that_is_away_and_keep_their_order(
     for number in range(200):
         reporter.submit(result(number))
     wait_for(lambda: broker.tries > 3)
-    assert (reporter.away, done, back.is_set()) == (True, [], False)
+    assert (reporter._away, done, back.is_set()) == (True, [], False)
     broker.away = False
     wait_for(lambda: len(done) == 200)
     assert done == [f"a{n}" for n in range(200)]
     assert [e.message.attempt for e in broker.got] == done  # type: ignore[attr-defined]
     assert back.wait(60)
-    assert not reporter.away
+    assert not reporter._away
     ages = [e.message.age for e in broker.got]  # type: ignore[attr-defined]
     assert ages[0] > 0
     assert broker.tries < 100
