@@ -23,14 +23,12 @@ class RequestContext:
 
     :ivar request_id: ``req-`` and a UUID; in every log line and fault of this request
     :ivar roles: lower-case names
-    :ivar remote_address: the client's address
     """
 
     request_id: str
     user_id: str
     project_id: str | None
     roles: tuple[str, ...]
-    remote_address: str | None
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, Any]) -> RequestContext | None:
@@ -43,5 +41,4 @@ class RequestContext:
             user_id=found["user_id"],
             project_id=found["project_id"],
             roles=found["roles"],
-            remote_address=found["remote_address"],
         )

@@ -233,7 +233,7 @@ def request_cancel(connection: Connection, case: str, now: datetime.datetime) ->
             now,
             states=(State.QUEUED,),
             result=Result.CANCELLED,
-            reason=None,
+            reason=Reason.CANCELLED,
             detail="cancelled before it was dispatched",
         )
     elif row.state == State.RUNNING:

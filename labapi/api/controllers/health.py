@@ -30,9 +30,7 @@ class Health(Controller):
 
     def __init__(self, database: Database, transport: Transport, policy: Policy) -> None:
         self._checks = {
-            "database": lambda: database.read(
-                lambda connection: connection.execute(text("SELECT 1"))
-            ),
+            "database": lambda: database.read(_ask_database),
             "broker": lambda: _reach(transport),
         }
         self._policy = policy

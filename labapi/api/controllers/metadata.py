@@ -59,6 +59,7 @@ class Metadata(Controller):
 
     def delete(self, request: Request, slave_id: str, key: str) -> webob.Response:
         """Remove one."""
+        request.query()
 
         def without(meta: dict[str, str]) -> dict[str, str]:
             if key not in meta:
@@ -90,7 +91,12 @@ class Metadata(Controller):
         # No guard here: whoever may change the list must be able to mend it from anywhere.
         self._policy.check(request.context, "slaves:set_metadata")
         host = lookup.slave(self._database, slave_id)
-        meta = self._database.write(hosts.change_meta, host.id, change)
-        if len(meta) > bodies.MAX_ITEMS:
-            raise InvalidInput(f"metadata: at most {bodies.MAX_ITEMS} items")
+
+        def bounded(meta: dict[str, str]) -> dict[str, str]:
+            changed = change(meta)
+            if len(changed) > max(bodies.MAX_ITEMS, len(meta)):
+                raise InvalidInput(f"metadata: at most {bodies.MAX_ITEMS} items")
+            return changed
+
+        meta = self._database.write(hosts.change_meta, host.id, bounded)
         return json_response({"metadata": meta})

@@ -19,7 +19,7 @@ def test_a_denial_says_its_reason_in_the_log(
     conf = config.new(state_path=str(tmp_path))
     conf([], project="labapi", default_config_files=[])
     rules = policy.load(conf)
-    reader = RequestContext("req-1", "alice", "lab", ("reader",), "192.0.2.7")
+    reader = RequestContext("req-1", "alice", "lab", ("reader",))
     rules.check(reader, "slaves:show")
     with caplog.at_level(logging.INFO), pytest.raises(Forbidden, match="with your roles"):
         rules.check(reader, "services:show")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from labapi.case import State
+from labapi.case import Reason, Result, State
 from labapi.conductor.heartbeats import said
 from labapi.db import attempts, hosts, outputs, queue, services, testcases
 from labapi.db.session import Database
@@ -140,7 +140,8 @@ def test_finish_moves_only_from_the_states_it_names(database: Database, host: st
 def test_cancel_in_every_state(database: Database, host: str) -> None:
     case = add(database, host)
     assert database.write(attempts.request_cancel, case, NOW) == State.QUEUED
-    assert database.read(testcases.get, case).result == "CANCELLED"
+    row = database.read(testcases.get, case)
+    assert (row.result, row.reason) == (Result.CANCELLED, Reason.CANCELLED)
     assert database.write(attempts.request_cancel, case, NOW) == State.FINISHED
     running = add(database, host)
     database.write(queue.claim, {host: 1}, NOW)
