@@ -106,6 +106,14 @@ API_OPTS: list[cfg.Opt] = [
         min=1,
         help="Longest timeout, in seconds, that a case may ask for.",
     ),
+    cfg.FloatOpt(
+        "database_time",
+        default=10.0,
+        min=0.5,
+        help="Seconds that a request may spend on the database in all (on connections, locks and"
+        " answers), after which it is answered 503. One that waits for its case, POST"
+        " /testcases?wait=N, is answered within N + 2 seconds at the latest.",
+    ),
     cfg.IntOpt(
         "max_json_depth", default=64, min=4, max=200, help="Deepest nesting of a JSON body."
     ),
@@ -140,7 +148,8 @@ DATABASE_OPTS: list[cfg.Opt] = [
         "timeout",
         default=10.0,
         min=0.1,
-        help="Seconds to wait for a connection, a lock or an answer of the database.",
+        help="Seconds that a wait for a connection, a lock or an answer of the database may take;"
+        " [api] database_time bounds what a request waits in all.",
     ),
 ]
 

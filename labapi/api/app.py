@@ -42,4 +42,4 @@ def app_factory(global_conf: Mapping[str, str], **local_conf: str) -> Router:
     behind = _current.get(None)
     if behind is None:
         raise RuntimeError("the API is built by labapi.api.load.load, not by Paste alone")
-    return Router(ROUTES, vars(behind))
+    return Router(ROUTES, vars(behind), behind.conf.api.database_time)

@@ -69,7 +69,8 @@ def response(error: exceptions.LabapiError, environ: Mapping[str, Any]) -> webob
     if not code:
         return None
     if code == 503:
-        LOG.warning("answered 503: %s", error)
+        cause = f": {error.__cause__}" if error.__cause__ else ""
+        LOG.warning("answered 503: %s%s", error, cause)
         headers["Retry-After"] = str(RETRY_AFTER)
     fault = {"code": code, "message": str(error)}
     request_id = environ.get(REQUEST_ID)

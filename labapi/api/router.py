@@ -16,6 +16,7 @@ from labapi.api.controllers import Controller
 from labapi.api.faults import HTTPFault
 from labapi.api.request import Request
 from labapi.context import AUDIT, REQUEST_ID, ROUTE
+from labapi.db.allowance import Allowance
 from labapi.exceptions import LabapiError, NotFound
 
 if TYPE_CHECKING:
@@ -42,10 +43,14 @@ class Router:
 
     :param table: the URLs
     :param parts: what the controllers can be built from, by the names in their ``__init__``
+    :param database_time: seconds that a request may spend on the database
     """
 
-    def __init__(self, table: Iterable[Route], parts: Mapping[str, Any]) -> None:
+    def __init__(
+        self, table: Iterable[Route], parts: Mapping[str, Any], database_time: float = 10.0
+    ) -> None:
         table = tuple(table)
+        self._database_time = database_time
         built = {cls: _build(cls, parts) for cls in {route.controller for route in table}}
         mapper = routes.Mapper(controller_scan=None, register=False)
         self._actions: dict[str, dict[str, tuple[str, Action]]] = {}
@@ -72,7 +77,8 @@ class Router:
         # What is logged from here on names the request.
         oslo_context.RequestContext(request_id=environ.get(REQUEST_ID))
         try:
-            response = self._dispatch(request)
+            with Allowance(self._database_time):
+                response = self._dispatch(request)
         except LabapiError as error:
             response = faults.response(error, environ)
             if response is None:

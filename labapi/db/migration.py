@@ -13,6 +13,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import exc
 
+from labapi.db import outage
 from labapi.db.session import Database
 from labapi.exceptions import ConfigError, DatabaseUnavailable
 
@@ -22,7 +23,7 @@ def upgrade(database: Database, revision: str = "head") -> None:
 
     :raises ConfigError: the database is of a newer labapi, or there is no such revision
     """
-    with _outage_is_named(database):
+    with _errors_named(database):
         _refuse_unknown(database)
         with database.engine().begin() as connection:
             config = _config()
@@ -35,7 +36,7 @@ def upgrade(database: Database, revision: str = "head") -> None:
 
 def current(database: Database) -> str | None:
     """Return the revision that the database has, None before the first upgrade."""
-    with _outage_is_named(database), database.engine().connect() as connection:
+    with _errors_named(database), database.engine().connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
 
 
@@ -74,9 +75,10 @@ def _config() -> Config:
 
 
 @contextmanager
-def _outage_is_named(database: Database) -> Iterator[None]:
+def _errors_named(database: Database) -> Iterator[None]:
     try:
         yield
     except exc.DBAPIError as error:
+        kind = DatabaseUnavailable if outage.is_outage(error) else ConfigError
         shown = database.url.render_as_string(hide_password=True)
-        raise DatabaseUnavailable(f"cannot use the database {shown}: {error.orig}") from error
+        raise kind(f"cannot use the database {shown}: {error.orig}") from error

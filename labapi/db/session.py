@@ -4,20 +4,27 @@ Queries are functions that take a connection; ``Database.read`` and ``Database.w
 A read is one statement without a transaction, for that costs one round trip and no more, and so is
 ``Database.insert``, whose statement commits itself. A write is one transaction; on SQLite it takes
 the write lock at its beginning, for a lock taken half-way cannot wait and fails.
+
+Every wait (for a connection, a lock, bytes from the server) takes at most ``[database] timeout``,
+and within a request no longer than its allowance lasts (:mod:`labapi.db.allowance`).
 """
 
 from __future__ import annotations
 
+import queue
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy
 from oslo_config import cfg
 from oslo_log import log
-from sqlalchemy import Connection, Engine, event, exc
+from sqlalchemy import Connection, Engine, NullPool, event, exc
 
+from labapi.db import allowance, outage
+from labapi.db.mariadb import Connection as MariaDBConnection
 from labapi.exceptions import ConfigError, DatabaseUnavailable
 
 LOG = log.getLogger(__name__)
@@ -28,8 +35,6 @@ T = TypeVar("T")
 Record = sqlalchemy.Row[*tuple[Any, ...]]
 
 ATTEMPTS = 5
-# MariaDB: deadlock found, lock wait timeout exceeded.
-_RETRY_CODES = (1213, 1205)
 
 
 def url_of(conf: cfg.ConfigOpts) -> sqlalchemy.URL:
@@ -47,6 +52,37 @@ def url_of(conf: cfg.ConfigOpts) -> sqlalchemy.URL:
         raise ConfigError("[database] connection is not an SQLAlchemy URL") from None
 
 
+class _Pool:
+    """Connections of one kind, lent to no more at a time than there are.
+
+    :param connect: what lends one
+    """
+
+    def __init__(self, connect: Callable[[], Any], engine: Engine, options: Any) -> None:
+        self.engine = engine
+        self.connect = connect
+        self._timeout: float = options.timeout
+        self._free: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(options.pool_size + options.max_overflow):
+            self._free.put(None)
+
+    def run(self, query: Callable[..., T], args: Any, kwargs: Any) -> T:
+        """Run ``query(connection, …)`` once.
+
+        :raises DatabaseUnavailable: no connection becomes free in time
+        """
+        try:
+            # SQLAlchemy's own wait takes always as long.
+            self._free.get(timeout=allowance.shortened(self._timeout))
+        except queue.Empty:
+            raise DatabaseUnavailable("the database is too busy") from None
+        try:
+            with self.connect() as connection:
+                return query(connection, *args, **kwargs)
+        finally:
+            self._free.put(None)
+
+
 class Database:
     """A database and its two pools: of statements by themselves, and of transactions.
 
@@ -55,23 +91,28 @@ class Database:
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self.url = url_of(conf)
-        options = conf.database
+        options = self._options = conf.database
         try:
-            self._statements = _engine(
-                self.url, options, isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True
+            statements = _engine(
+                self.url,
+                options.timeout,
+                isolation_level="AUTOCOMMIT",
+                skip_autocommit_rollback=True,
+                **_pooled(options),
             )
-            self._transactions = _engine(self.url, options)
+            transactions = _engine(self.url, options.timeout, **_pooled(options))
         except (exc.ArgumentError, exc.NoSuchModuleError, ImportError) as error:
             raise ConfigError(f"[database] connection: {error}") from None
-        if self.url.get_backend_name() == "sqlite":
-            event.listen(self._transactions, "begin", _begin_immediate)
+        _begin_by_itself(transactions)
+        self._statements = _Pool(statements.connect, statements, options)
+        self._transactions = _Pool(transactions.begin, transactions, options)
 
     def read(self, query: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run ``query(connection, …)`` outside a transaction.
 
         :raises DatabaseUnavailable: the database is away
         """
-        return self._run(self._statements.connect, query, args, kwargs)
+        return self._run(self._statements, query, args, kwargs)
 
     def insert(self, query: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run ``query(connection, …)``, which changes the database by one statement at most.
@@ -80,7 +121,7 @@ class Database:
 
         :raises DatabaseUnavailable: the database is away
         """
-        return self._run(self._statements.connect, query, args, kwargs)
+        return self._run(self._statements, query, args, kwargs)
 
     def write(self, query: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run ``query(connection, …)`` in a transaction of its own and commit it.
@@ -90,71 +131,88 @@ class Database:
 
         :raises DatabaseUnavailable: the database is away
         """
-        return self._run(self._transactions.begin, query, args, kwargs)
+        return self._run(self._transactions, query, args, kwargs)
 
     def close(self) -> None:
         """Close all connections; later use opens new ones."""
-        self._statements.dispose()
-        self._transactions.dispose()
+        self._statements.engine.dispose()
+        self._transactions.engine.dispose()
 
     def engine(self) -> Engine:
-        """Return the engine of transactions, for migrations."""
-        return self._transactions
+        """Return the engine of transactions."""
+        return self._transactions.engine
 
-    def _run(self, opened: Callable[[], Any], query: Callable[..., T], args: Any, kwargs: Any) -> T:
+    @contextmanager
+    def patient(self, timeout: float) -> Iterator[Connection]:
+        """Lend a connection in a transaction for statements that take up to ``timeout`` seconds."""
+        engine = _engine(self.url, timeout, poolclass=NullPool)
+        _begin_by_itself(engine)
+        with engine.begin() as connection:
+            yield connection
+
+    def _run(self, pool: _Pool, query: Callable[..., T], args: Any, kwargs: Any) -> T:
+        given = allowance.current()
+        if given is None:
+            return self._try(pool, query, args, kwargs)
+        try:
+            if not given.begin():
+                raise DatabaseUnavailable("the database did not answer in time")
+            return self._try(pool, query, args, kwargs)
+        finally:
+            given.end()
+
+    def _try(self, pool: _Pool, query: Callable[..., T], args: Any, kwargs: Any) -> T:
+        began = time.monotonic()
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                with opened() as connection:
-                    return query(connection, *args, **kwargs)
-            except exc.TimeoutError as error:
-                raise DatabaseUnavailable("the database is too busy") from error
+                return pool.run(query, args, kwargs)
             except exc.DBAPIError as error:
-                if attempt == ATTEMPTS or not _worth_retrying(error):
-                    if _is_outage(error):
-                        raise DatabaseUnavailable("the database is away") from error
+                waited = time.monotonic() - began
+                late = waited >= self._options.timeout or allowance.remaining() <= 0
+                if late or attempt == ATTEMPTS or not outage.is_worth_a_retry(error):
+                    if outage.is_outage(error) or outage.is_refusal(error):
+                        raise DatabaseUnavailable("the database is away") from error.orig
                     raise
                 LOG.debug("transaction runs again: %s", error.orig)
                 time.sleep(0.01 * attempt)
         raise AssertionError  # the loop returns or raises
 
 
-def _worth_retrying(error: exc.DBAPIError) -> bool:
-    code = error.orig.args[0] if error.orig is not None and error.orig.args else None
-    return code in _RETRY_CODES or error.connection_invalidated
-
-
-def _is_outage(error: exc.DBAPIError) -> bool:
-    return error.connection_invalidated or isinstance(
-        error, exc.OperationalError | exc.InterfaceError
-    )
-
-
-def _engine(url: sqlalchemy.URL, options: Any, **more: Any) -> Engine:
+def _engine(url: sqlalchemy.URL, timeout: float, **options: Any) -> Engine:
     sqlite = url.get_backend_name() == "sqlite"
-    connect_args: dict[str, Any] = {"timeout": options.timeout}
+    connect_args: dict[str, Any] = {"timeout": timeout}
     if not sqlite:
-        seconds = max(1, round(options.timeout))
         connect_args = {
-            "connect_timeout": seconds,
-            "read_timeout": seconds,
-            "write_timeout": seconds,
+            "connect_timeout": timeout,
+            "read_timeout": timeout,
+            "write_timeout": timeout,
             "charset": "utf8mb4",
         }
     engine = sqlalchemy.create_engine(
         url,
-        pool_size=options.pool_size,
-        max_overflow=options.max_overflow,
-        pool_timeout=options.timeout,
-        pool_recycle=3600,
         # A connection is only ever used in a "with", which ends its transaction: a ROLLBACK on its
         # return would be one more round trip for nothing.
         pool_reset_on_return=None,
         connect_args=connect_args,
-        **more,
+        **options,
     )
     if sqlite:
         event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "checkout", _wait_no_longer(timeout))
+    elif url.get_driver_name() == "pymysql":
+        event.listen(
+            engine, "do_connect", lambda _, __, args, more: MariaDBConnection(*args, **more)
+        )
     return engine
+
+
+def _pooled(options: Any) -> dict[str, Any]:
+    return {
+        "pool_size": options.pool_size,
+        "max_overflow": options.max_overflow,
+        "pool_timeout": options.timeout,
+        "pool_recycle": 3600,
+    }
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
@@ -165,6 +223,23 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _wait_no_longer(timeout: float) -> Callable[..., None]:
+    """Return what has an SQLite connection wait for locks as long as its next user may."""
+
+    def limit(connection: Any, record: Any, _proxy: Any) -> None:
+        seconds = allowance.shortened(timeout)
+        if record.info.get("timeout", timeout) != seconds:
+            connection.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
+            record.info["timeout"] = seconds
+
+    return limit
+
+
+def _begin_by_itself(engine: Engine) -> None:
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "begin", _begin_immediate)
 
 
 def _begin_immediate(connection: Connection) -> None:

@@ -23,7 +23,7 @@ from labapi.api.schemas import testcases as bodies
 from labapi.api.views import testcases as views
 from labapi.case import Result, State
 from labapi.context import RequestContext
-from labapi.db import attempts, testcases
+from labapi.db import allowance, attempts, testcases
 from labapi.db.session import Database, Record
 from labapi.exceptions import Conflict, InvalidInput, NotFound
 from labapi.scheduler.room import Room
@@ -31,7 +31,10 @@ from labapi.servicegroup.driver import Liveness
 
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
 
-OUTPUT_GRACE = 2.0  # seconds beyond ``?wait=`` that the output of a finished case may take
+# Seconds beyond ?wait= after which a request is answered even if the database is not, and those of
+# them that the output of a finished case may take.
+GRACE = 2.0
+OUTPUT_GRACE = 1.0
 
 FILTERS = ("state", "result", "host", "plugin", "method")
 
@@ -86,6 +89,8 @@ class TestCases(Controller):
     def create(self, request: Request) -> webob.Response:
         """Accept a case: 202, or with ``?wait=SECONDS`` 200 once it is finished."""
         wait = self._wait_of(request.query("wait"))
+        if wait:
+            allowance.end_within(wait + GRACE)
         self._policy.check(request.context, "testcases:create")
         body, digest = request.json_object(self._conf.api.max_json_depth), request.body_digest()
         key = idempotency.key_of(request)

@@ -1,0 +1,60 @@
+"""A connection to MariaDB or MySQL that never waits longer than it may."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pymysql.connections import Connection as _Connection
+from pymysql.constants import ER
+from pymysql.err import OperationalError
+
+from labapi.db import allowance
+
+
+class Connection(_Connection):  # type: ignore[misc]  # PyMySQL has no type information
+    """One that knows what the request that uses it has left, and what the server takes.
+
+    PyMySQL looks at its timeouts before each packet; here they are asked for at that moment.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._largest: int | None = None
+        kwargs["connect_timeout"] = allowance.shortened(kwargs["connect_timeout"])
+        super().__init__(*args, **kwargs)
+
+    @property
+    def _read_timeout(self) -> float:
+        return allowance.shortened(self._longest_read)
+
+    @_read_timeout.setter
+    def _read_timeout(self, seconds: float) -> None:
+        self._longest_read = seconds
+
+    @property
+    def _write_timeout(self) -> float:
+        return allowance.shortened(self._longest_write)
+
+    @_write_timeout.setter
+    def _write_timeout(self, seconds: float) -> None:
+        self._longest_write = seconds
+
+    def connect(self, sock: Any = None) -> None:
+        """Connect, and ask how large a statement may be."""
+        super().connect(sock)
+        with self.cursor() as cursor:
+            cursor.execute("SELECT @@max_allowed_packet")
+            (self._largest,) = cursor.fetchone()
+
+    def query(self, sql: str | bytes, unbuffered: bool = False) -> int:
+        """Send a statement.
+
+        :raises OperationalError: it is larger than the server takes, which would end the connection
+            and look like an outage
+        """
+        text = sql.encode(self.encoding, "surrogateescape") if isinstance(sql, str) else sql
+        if self._largest is not None and len(text) >= self._largest:
+            raise OperationalError(
+                ER.NET_PACKET_TOO_LARGE,
+                f"a statement of {len(text)} bytes; max_allowed_packet is {self._largest}",
+            )
+        return int(super().query(text, unbuffered))
