@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import threading
 from collections import defaultdict
@@ -15,9 +14,9 @@ from labapi.conductor import events
 from labapi.conductor.dispatch import Dispatcher
 from labapi.db import attempts, queue, services
 from labapi.db.session import Database, Record
-from labapi.exceptions import Unavailable
 from labapi.rpc.messages import CaseChanged
 from labapi.rpc.publisher import Publisher
+from labapi.trouble import Trouble
 
 LOG = log.getLogger(__name__)
 
@@ -58,20 +57,12 @@ class Reaper(threading.Thread):
         self.join(timeout)
 
     def run(self) -> None:
-        """Sweep until stopped."""
-        away = False
+        """Sweep until stopped; the next sweep comes, whatever one met."""
+        trouble = Trouble(LOG, "reaper: the look at what is unfinished")
         while not self._stopping.wait(self._conf.sweep_interval):
-            try:
+            with trouble.told():
                 self.sweep(datetime.datetime.now(datetime.UTC))
-            except Unavailable as error:
-                if not away:
-                    LOG.warning("reaper: %s", error)
-                away = True
-            except Exception:  # the next sweep must come, whatever this one met
-                LOG.exception("reaper: a sweep failed")
-            else:
-                away = False
-        with contextlib.suppress(Unavailable):  # then it is seen by its silence
+        with trouble.told():  # else it is seen by its silence
             self._beat(datetime.datetime.now(datetime.UTC), stopped=True)
 
     def sweep(self, now: datetime.datetime) -> None:

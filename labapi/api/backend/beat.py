@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import threading
 
@@ -11,7 +10,7 @@ from oslo_log import log
 
 from labapi.db import services
 from labapi.db.session import Database
-from labapi.exceptions import Unavailable
+from labapi.trouble import Trouble
 
 LOG = log.getLogger(__name__)
 
@@ -29,6 +28,7 @@ class Beat:
         self._machine: str = conf.api.machine
         self._interval: float = conf.api.heartbeat_interval
         self._database = database
+        self._trouble = Trouble(LOG, "the note in the list of services that this API is up")
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="beat", daemon=True)
 
@@ -41,20 +41,13 @@ class Beat:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(5)
-            with contextlib.suppress(Unavailable):  # then it is seen by its silence
+            with self._trouble.told():  # else it is seen by its silence
                 self._note(stopped=True)
 
     def _run(self) -> None:
-        away = False
         while not self._stopping.is_set():
-            try:
+            with self._trouble.told():
                 self._note()
-            except Unavailable as error:
-                if not away:
-                    LOG.warning("the list of services does not know of this API: %s", error)
-                away = True
-            else:
-                away = False
             self._stopping.wait(self._interval)
 
     def _note(self, *, stopped: bool = False) -> None:
