@@ -142,8 +142,8 @@ class PasteFile:
             known = configparser.ConfigParser.defaults(self._parser)
             if section in self._own:
                 known = {**known, **self._own[section]}
-            problem = f"{_unknown('option', error.reference, known)} to put in here"
-            problem = f"{problem}; write %% for a per cent sign"
+            problem = f"there is no '{error.reference}' to put in (write %% for a per cent sign)"
+            problem += nearest(error.reference, known)
         except configparser.InterpolationError:
             problem = (
                 "% begins a name that is put in, such as %(here)s; write %% for a per cent sign"

@@ -108,6 +108,8 @@ class Lines:
                 " take away the blanks or tabs before it"
             )
             yield self._finding(number, problem, self._option)
+        if found := _SECTION.match(text):  # what follows is meant for it
+            self._section, self._option = found["name"], ""
 
     def _begins(self, number: int, name: str) -> Iterator[Finding]:
         self._section, self._option = name, ""

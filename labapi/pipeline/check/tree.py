@@ -196,7 +196,8 @@ class Reader:
         """Return a filter, behind those that it is filtered with; one that is missing counts."""
         if is_config(name):
             other, section = self._other_file(file, name, named)
-            return self._filter(other, section, inherited, named) if other else []
+            missing = [Part(FILTER, name, named, named, None)]
+            return self._filter(other, section, inherited, named) if other else missing
         if has_scheme(name):
             local = {"use": Value(name, named)}
             return [self._part(FILTER, name, named, named, local, inherited)]

@@ -15,34 +15,11 @@ from labapi import config
 from labapi.api import load, policy
 from labapi.exceptions import ConfigError
 from labapi.pipeline.check import check
-from labapi.pipeline.check.finding import Finding
-from tests.lab import ROOT, Lab
+from tests.lab import Lab
 from tests.programs import run
+from tests.unit.pipeline.shipped import GIVEN, SHIPPED, edited, findings, said
 
-SHIPPED = (ROOT / "etc" / "api-paste.ini").read_text()
-GIVEN = {"listen": "127.0.0.1:8774"}
 AUTH = "noauth\n    # believes the identity that the authentication confirmed, and nothing else\n"
-
-
-def findings(text: str, folder: Path) -> tuple[Finding, ...]:
-    file = folder / "api-paste.ini"
-    file.write_text(text)
-    return check.examine(str(file), GIVEN).findings
-
-
-def said(text: str, folder: Path) -> list[str]:
-    """Return what is found, without the name of the file."""
-    return [
-        str(finding).removeprefix(f"{folder}/api-paste.ini: ") for finding in findings(text, folder)
-    ]
-
-
-def edited(*changes: tuple[str, str]) -> str:
-    text = SHIPPED
-    for before, after in changes:
-        assert before in text
-        text = text.replace(before, after)
-    return text
 
 
 def test_nothing_is_wrong_with_the_shipped_file(tmp_path: Path) -> None:
@@ -176,8 +153,8 @@ MISTAKES = {
     ),
     "a name to put in that is not there": (
         ("= 1048576", "= %(size)s"),
-        "[filter:sizelimit]: max_request_body_size: there is no option 'size' to put in here; write"
-        " %% for a per cent sign",
+        "[filter:sizelimit]: max_request_body_size: there is no 'size' to put in (write %% for a"
+        " per cent sign)",
     ),
     "a pipeline in itself": (
         ("faultwrap versions", "faultwrap root"),
