@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
+from oslo_config import cfg
+
 from labapi.pipeline.check.factory import Factory
 from labapi.pipeline.check.file import Value
 from labapi.pipeline.check.finding import Finding, nearest
@@ -35,9 +37,19 @@ def gives(part: Part) -> str | None:
     return next((what for start, what in _GIVES.items() if module.startswith(start)), None)
 
 
-def builds_nothing_lasting(factory: Factory) -> bool:
+def can_be_tried(part: Part, factory: Factory) -> bool:
     """Say whether it is known that building it opens no file, socket or connection."""
-    return factory.module.startswith((AUTH_TOKEN, _OSLO))
+    return factory.module.startswith((AUTH_TOKEN, _OSLO)) and _TAKES_MORE.isdisjoint(part.local)
+
+
+def for_a_trial(factory: Factory) -> dict[str, Any]:
+    """Return what a filter gets beside its options, so that building it leaves nothing behind."""
+    if not factory.module.startswith(AUTH_TOKEN):
+        return {}
+    # Otherwise it registers the options of its plugin in a configuration that is global.
+    own = cfg.ConfigOpts()
+    own([], project="labapi", default_config_files=[])
+    return {"oslo_config_config": own}
 
 
 def check(part: Part) -> Iterator[Finding]:

@@ -85,14 +85,14 @@ def _by_calling(part: Part, factory: Factory) -> Iterator[Finding]:
     given, local = part.texts()
     try:
         if factory.protocol == "paste.filter_factory":
-            wrap = factory.call(given, **local)
+            wrap = factory.call(given, **local, **foreign.for_a_trial(factory))
             if not callable(wrap):
                 what = type(wrap).__name__
                 problem = f"{factory.text} gives no function that takes an application, but {what}"
                 yield Finding(_named_in(part, factory), problem)
-            elif foreign.builds_nothing_lasting(factory):
+            elif foreign.can_be_tried(part, factory):
                 wrap(_nothing)
-        elif foreign.builds_nothing_lasting(factory):
+        elif foreign.can_be_tried(part, factory):
             application = [_nothing] if part.kind == FILTER else []
             factory.call(*application, given, **local)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - nor would it at the start
