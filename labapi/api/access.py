@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import re
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from oslo_policy import opts, policy
 
 from labapi.context import RequestContext
 from labapi.exceptions import ConfigError, Forbidden
+from labapi.pipeline.check.finding import nearest, printable
 
 LOG = log.getLogger(__name__)
 
@@ -71,9 +71,9 @@ class Policy:
             self._enforcer.load_rules()
         except (ValueError, TypeError, AttributeError, OSError, cfg.Error) as error:
             # A document that is no mapping shows as one of the middle two.
-            reason = " ".join(str(error).split())
+            reason = printable(" ".join(str(error).split()))
             raise ConfigError(f"{file}: expected lines 'rule: check' in YAML ({reason})") from error
-        wrong = [f"{file}: {problem}" for problem in self._problems()]
+        wrong = [printable(f"{file}: {problem}") for problem in self._problems()]
         if wrong:
             raise ConfigError("\n".join(wrong))
 
@@ -82,9 +82,7 @@ class Policy:
         used = " ".join(str(rule.check) for rule in self._enforcer.file_rules.values())
         for name, rule in self._enforcer.file_rules.items():
             if name not in self._known and f"rule:{name}" not in used:
-                guess = difflib.get_close_matches(name, self._known, 1)
-                hint = f"; did you mean '{guess[0]}'?" if guess else ""
-                yield f"{name}: nothing asks for this rule{hint}"
+                yield f"{name}: nothing asks for this rule{nearest(name, self._known)}"
             # The parser takes what it does not understand for "nobody".
             if str(rule.check) == "!" and rule.check_str.strip() != "!":
                 yield f"{name}: '{rule.check_str}' is not a check; expected one such as role:member"
@@ -94,7 +92,7 @@ class Policy:
             for other in _REFERENCE.findall(str(check)):
                 if other not in defined:
                     missing = True
-                    yield f"{name}: there is no rule '{other}'"
+                    yield f"{name}: there is no rule '{other}'{nearest(other, defined)}"
         if not missing and not self._enforcer.check_rules():
             yield "a rule refers to itself"
 

@@ -39,8 +39,12 @@ def find(conf: cfg.ConfigOpts) -> Path:
 
 
 def examine(conf: cfg.ConfigOpts, path: Path) -> Report:
-    """Look for everything that is wrong with a Paste file, without building anything."""
-    return check.examine(str(path), _given(conf))
+    """Look for everything that is wrong with a Paste file, without building anything.
+
+    :raises ConfigError: looking at it failed
+    """
+    with saying(str(path)):  # to look at a factory is to import somebody's module
+        return check.examine(str(path), _given(conf), {"workers": str(conf.api.workers)})
 
 
 def require_sound(conf: cfg.ConfigOpts, path: Path) -> None:
@@ -48,8 +52,7 @@ def require_sound(conf: cfg.ConfigOpts, path: Path) -> None:
 
     :raises ConfigError: it cannot; the text has a line for everything that is wrong
     """
-    with saying(str(path)):  # to look at a factory is to import somebody's module
-        report = examine(conf, path)
+    report = examine(conf, path)
     for finding in report.warnings:
         LOG.warning("%s", finding)
     if report.errors:

@@ -49,6 +49,7 @@ class Manage(App):
         args = [arg for file in self.options.config_file for arg in ("--config-file", file)]
         if self.options.state_path:
             args += ["--state-path", self.options.state_path]
+        self.arguments = args
         self.conf = config.load(args, prog="labapi-manage", description="")
 
     def run_subcommand(self, argv: list[str]) -> int:

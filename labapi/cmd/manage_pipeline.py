@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cliff.lister import Lister
 
+from labapi import config
 from labapi.api import load, policy
 from labapi.cmd.manage import Operator
 from labapi.exceptions import ConfigError
@@ -21,7 +22,7 @@ class _OfFile(Operator):
     """A command about a Paste file."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return a parser with the option --paste-config."""
+        """Return a parser with the options --paste-config, --api-host and --api-port."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         parser.add_argument(
             "--paste-config",
@@ -29,10 +30,18 @@ class _OfFile(Operator):
             type=Path,
             help="the Paste file; the default is the one that labapi.conf names",
         )
+        for name, what in (("host", "address"), ("port", "port")):
+            option = f"--api-{name}"
+            parser.add_argument(option, help=f"the {what} that the API is started with, if any")
         return parser
 
     def examined(self, parsed_args: argparse.Namespace) -> tuple[Path, Report]:
-        """Look at the file."""
+        """Look at the file, with the configuration that the API has."""
+        args = list(self.app.arguments)
+        for name in ("host", "port"):
+            value = getattr(parsed_args, f"api_{name}")
+            args += [f"--api-{name}", value] if value is not None else []
+        self.app.conf = config.load(args, prog="labapi-api", description="")
         path = parsed_args.paste_config or load.find(self.conf)
         return path, load.examine(self.conf, path)
 

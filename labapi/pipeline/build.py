@@ -17,6 +17,7 @@ from urllib.parse import unquote
 from paste.deploy import loadwsgi
 
 from labapi.exceptions import ConfigError
+from labapi.pipeline.check.finding import printable
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -58,7 +59,8 @@ def saying(place: str) -> Iterator[None]:
         words = " ".join(str(error).split())
         # What raises these two means them for people; of others the kind says the most.
         kind = "" if words and isinstance(error, ValueError | LookupError) else _kind(error)
-        raise ConfigError(": ".join(part for part in (place, kind, words) if part)) from error
+        said = ": ".join(part for part in (place, kind, words) if part)
+        raise ConfigError(printable(said)) from error
 
 
 def _kind(error: BaseException) -> str:

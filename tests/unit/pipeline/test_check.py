@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import types
 from collections.abc import Iterator
@@ -344,12 +345,15 @@ def test_a_shape_is_read_as_paste_builds_it(tmp_path: Path, name: str) -> None:
     (chain,) = report.assembly.chains()
     assert [part.name for part in chain] == names
     built = loadwsgi.loadapp(f"config:{file}", global_conf=GIVEN)
+    limits: list[str] = []
     for part in chain[:-1]:
         assert part.told("options") == type(built).options
-        if hasattr(built, "max_size"):
+        if part.factory is not None and part.factory.name == "sizelimit":
+            limits.append(str(built.limit))
             given, local = part.texts()
-            assert {**given, **local}["max_request_body_size"] == str(built.max_size) == "10"
+            assert {**given, **local}["max_request_body_size"] == limits[-1]
         built = built.app
+    assert limits == (["10"] if "max_request_body_size" in text else [])
 
 
 def shown(text: str, folder: Path, *args: str) -> list[dict[str, str]]:
@@ -397,12 +401,78 @@ def test_check_as_a_command(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, f"{file}: nothing is wrong with it\n")
 
 
+def test_check_knows_the_address_that_the_api_listens_on(tmp_path: Path) -> None:
+    (tmp_path / "api-paste.ini").write_text(SHIPPED)
+    config = tmp_path / "labapi.conf"
+    config.write_text("[api]\nhost = 0.0.0.0\n")
+    check = ["labapi-manage", "--config-file", str(config), "pipeline", "check"]
+    done = run(*check)
+    assert done.returncode == 1
+    assert "the API listens on 0.0.0.0:8774, where others reach it" in done.stdout
+    done = run(*check, "--api-host", "127.0.0.1", "--api-port", "80")
+    assert (done.returncode, done.stderr) == (0, "")
+    done = run(*check, "--api-host", "::", "--api-port", "80")
+    assert "the API listens on [::]:80" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["check", "show"])
+def test_nothing_is_opened_for_writing(tmp_path: Path, command: str) -> None:
+    """Every file that the process opens is seen by an audit hook, and so is every connection.
+
+    The command line's library keeps what it knows of entry points in a cache of the user's.
+    """
+    (tmp_path / "htpasswd").touch(0o600)
+    (tmp_path / "metrics").mkdir()
+    text = edited(
+        ("/etc/labapi/htpasswd\n", f"{tmp_path}/htpasswd\n"),
+        ("\n    proxy\n", "\n    metrics\n    proxy\n    audit\n    cors\n"),
+        ("#audit\n", f"#audit\nfile = {tmp_path}/audit.log\n"),
+        (":9109\n", f":9109\nmultiprocess_dir = {tmp_path}/metrics\n"),
+        ("storage = memory://", "storage = redis://127.0.0.1:1/0"),
+    )
+    for word in ("noauth", "basic", "keystone"):
+        file = tmp_path / "api-paste.ini"
+        file.write_text(edited(("\n    noauth\n", f"\n    {word}\n"), text=text))
+        args = ["pipeline", command, "--paste-config", str(file)]
+        done = subprocess.run(
+            [sys.executable, "-B", "-c", WATCHED, *args],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "OPENED" not in done.stderr, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "api-paste.ini",
+        "htpasswd",
+        "metrics",
+    ]
+
+
+WATCHED = """
+import os, sys
+
+def watch(event, args):
+    if event == "open" and "python-entrypoints" not in str(args[0]) and args[0] != os.devnull:
+        if (args[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND):
+            sys.stderr.write(f"OPENED {args}\\n")
+    elif event == "socket.connect":
+        sys.stderr.write(f"OPENED {event}\\n")
+
+from labapi.cmd.manage import main
+sys.addaudithook(watch)
+main()
+"""
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         ('"slaves:shwo": "@"', "slaves:shwo: nothing asks for this rule; did you mean"),
         ('"slaves:show": "reader or"', "slaves:show: 'reader or' is not a check; expected one"),
         ('"slaves:show": "rule:nobody"', "slaves:show: there is no rule 'nobody'"),
+        ('"slaves:show": "rule:raeder"', "no rule 'raeder'; did you mean 'reader'?"),
+        ('"slaves:\x1bshwo": "@"', "expected lines 'rule: check' in YAML"),
         ('"reader": "rule:reader"', "a rule refers to itself"),
         ('"slaves:show": 5', "expected lines 'rule: check' in YAML"),
         ("- a", "expected lines 'rule: check' in YAML"),
