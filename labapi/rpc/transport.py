@@ -29,6 +29,7 @@ a broker's topic permissions can bind an agent to its own name. A third topic ex
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import Any
 
@@ -142,6 +143,13 @@ class Transport:
     def in_process(self) -> bool:
         """Say whether the broker is a set of queues in this process."""
         return self.url.startswith("memory:")
+
+    def within(self, seconds: float) -> Transport:
+        """Return the same way to the broker for who waits this long at most for anything."""
+        hurried = copy.copy(self)
+        hurried.connect_timeout = min(self.connect_timeout, seconds)
+        hurried.confirm_timeout = min(self.confirm_timeout, seconds)
+        return hurried
 
     def require_broker(self) -> None:
         """Refuse the in-process broker, for programs that are one service of several.

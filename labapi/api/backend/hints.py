@@ -15,25 +15,28 @@ from labapi.rpc.transport import CONDUCTOR, Transport
 
 LOG = log.getLogger(__name__)
 
-BACKLOG = 10_000
+BACKLOG = 10_000  # hints that wait to be sent, and cases that are named again
 TOGETHER = 100  # hints that go in one message
+AGAIN = 1.0  # seconds until hints are sent again that were not confirmed
+PATIENCE = 2.0  # seconds that the broker may take to connect, and to confirm
 
 
 class Hints:
-    """Sends hints from a thread of its own.
+    """Sends hints from a thread of its own, until the broker has confirmed them.
 
     What to do is in the database, and conductors look there by themselves: every
     ``sweep_interval`` for what waits, and for what was given and has not begun after
-    ``resend_interval``. A hint only saves that time. So hints are sent without confirms, and are
-    dropped while the broker is away.
+    ``resend_interval``. A hint saves that time. So one that is not confirmed is sent again, and
+    of more than ``BACKLOG`` the rest is dropped.
 
-    :ivar away: the broker was away at the last try
+    :ivar away: the broker was away or too slow at the last try
     """
 
     def __init__(self, transport: Transport) -> None:
         self.away = False
-        self._publisher = Publisher(transport, confirm=False)
+        self._publisher = Publisher(transport.within(PATIENCE))
         self._waiting: queue.Queue[Wake | None] = queue.Queue(BACKLOG)
+        self._unconfirmed: list[Wake] = []
         self._thread = threading.Thread(target=self._run, name="hints", daemon=True)
 
     def start(self) -> None:
@@ -66,8 +69,15 @@ class Hints:
             LOG.debug("a hint was dropped; conductors find the case when they sweep")
 
     def _run(self) -> None:
-        while (hint := self._waiting.get()) is not None:
-            self._publish([hint, *self._more()])
+        while True:
+            try:
+                hint = self._waiting.get(timeout=AGAIN if self._unconfirmed else None)
+            except queue.Empty:
+                self._publish([])
+                continue
+            self._publish([hint, *self._more()] if hint is not None else [])
+            if hint is None:
+                return
 
     def _more(self) -> Iterator[Wake]:
         for _ in range(min(self._waiting.qsize(), TOGETHER)):
@@ -78,19 +88,25 @@ class Hints:
             yield hint
 
     def _publish(self, hints: Sequence[Wake]) -> None:
+        hints = [*self._unconfirmed, *hints]
+        if not hints:
+            return
+        together = _together(hints)
         try:
-            self._publisher.publish([Envelope(_together(hints), CONDUCTOR)])
+            self._publisher.publish([Envelope(together, CONDUCTOR)])
         except BrokerUnavailable as error:
             if not self.away:
                 LOG.warning("cases wait in the database: %s", error)
             self.away = True
+            self._unconfirmed = [together]
         else:
             self.away = False
+            self._unconfirmed = []
 
 
 def _together(hints: Sequence[Wake]) -> Wake:
     return Wake(
-        hosts=sorted({host for hint in hints for host in hint.hosts}),
-        given=[case for hint in hints for case in hint.given],
-        cancelled=[case for hint in hints for case in hint.cancelled],
+        hosts=sorted({host for hint in hints for host in hint.hosts})[:BACKLOG],
+        given=[case for hint in hints for case in hint.given][:BACKLOG],
+        cancelled=[case for hint in hints for case in hint.cancelled][:BACKLOG],
     )
