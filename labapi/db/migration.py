@@ -11,33 +11,39 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import exc
+from sqlalchemy import Connection, exc, text
 
 from labapi.db import outage
 from labapi.db.session import Database
 from labapi.exceptions import ConfigError, DatabaseUnavailable
 
+# Seconds: for one step, which may build an index over millions of rows, and for another upgrade of
+# the same database to end.
+STEP_TIMEOUT = 3600.0
+LOCK_TIMEOUT = 60.0
+
 
 def upgrade(database: Database, revision: str = "head") -> None:
-    """Bring the schema to a revision.
+    """Bring the schema to a revision; of two upgrades at once the second waits for the first.
 
     :raises ConfigError: the database is of a newer labapi, or there is no such revision
+    :raises DatabaseUnavailable: it is away, or another upgrade does not end
     """
-    with _errors_named(database):
-        _refuse_unknown(database)
-        with database.engine().begin() as connection:
-            config = _config()
-            config.attributes["connection"] = connection
-            try:
-                command.upgrade(config, revision)
-            except CommandError as error:
-                raise ConfigError(str(error)) from None
+    with _errors_named(database), database.patient(STEP_TIMEOUT, LOCK_TIMEOUT) as connection:
+        _lock(connection)
+        _refuse_unknown(_revision(connection))
+        config = _config()
+        config.attributes["connection"] = connection
+        try:
+            command.upgrade(config, revision)
+        except CommandError as error:
+            raise ConfigError(str(error)) from None
 
 
 def current(database: Database) -> str | None:
     """Return the revision that the database has, None before the first upgrade."""
     with _errors_named(database), database.engine().connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        return _revision(connection)
 
 
 def history() -> list[tuple[str, str]]:
@@ -51,13 +57,28 @@ def require_current(database: Database) -> None:
 
     :raises ConfigError: it is older or newer; the text says what to do
     """
-    _refuse_unknown(database)
-    if current(database) != history()[0][0]:
+    revision = current(database)
+    _refuse_unknown(revision)
+    if revision != history()[0][0]:
         raise ConfigError("the database's schema is not current; run: labapi-manage db upgrade")
 
 
-def _refuse_unknown(database: Database) -> None:
-    revision = current(database)
+def _lock(connection: Connection) -> None:
+    """Be the only upgrade for as long as this connection lasts."""
+    if connection.dialect.name == "sqlite":
+        return  # the transaction is, from its beginning
+    wait = text("SELECT GET_LOCK(CONCAT('labapi.upgrade.', MD5(DATABASE())), :seconds)")
+    if connection.execute(wait, {"seconds": LOCK_TIMEOUT}).scalar_one() != 1:
+        raise DatabaseUnavailable(
+            "another upgrade of this database is running; try again when it has ended"
+        )
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _refuse_unknown(revision: str | None) -> None:
     if revision is not None and revision not in dict(history()):
         raise ConfigError(
             f"the database was made by a newer version of labapi (schema revision {revision});"

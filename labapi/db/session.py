@@ -92,15 +92,16 @@ class Database:
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self.url = url_of(conf)
         options = self._options = conf.database
+        waits = (options.timeout,) * 3
         try:
             statements = _engine(
                 self.url,
-                options.timeout,
+                *waits,
                 isolation_level="AUTOCOMMIT",
                 skip_autocommit_rollback=True,
                 **_pooled(options),
             )
-            transactions = _engine(self.url, options.timeout, **_pooled(options))
+            transactions = _engine(self.url, *waits, **_pooled(options))
         except (exc.ArgumentError, exc.NoSuchModuleError, ImportError) as error:
             raise ConfigError(f"[database] connection: {error}") from None
         _begin_by_itself(transactions)
@@ -143,9 +144,13 @@ class Database:
         return self._transactions.engine
 
     @contextmanager
-    def patient(self, timeout: float) -> Iterator[Connection]:
-        """Lend a connection in a transaction for statements that take up to ``timeout`` seconds."""
-        engine = _engine(self.url, timeout, poolclass=NullPool)
+    def patient(self, answer: float, lock: float) -> Iterator[Connection]:
+        """Lend a connection in a transaction, for statements that take long.
+
+        :param answer: seconds that one of them may take
+        :param lock: seconds to wait for the whole of an SQLite database
+        """
+        engine = _engine(self.url, self._options.timeout, lock, answer, poolclass=NullPool)
         _begin_by_itself(engine)
         with engine.begin() as connection:
             yield connection
@@ -178,14 +183,17 @@ class Database:
         raise AssertionError  # the loop returns or raises
 
 
-def _engine(url: sqlalchemy.URL, timeout: float, **options: Any) -> Engine:
+def _engine(
+    url: sqlalchemy.URL, connect: float, lock: float, answer: float, **options: Any
+) -> Engine:
+    """Return an engine that waits so many seconds for each of these."""
     sqlite = url.get_backend_name() == "sqlite"
-    connect_args: dict[str, Any] = {"timeout": timeout}
+    connect_args: dict[str, Any] = {"timeout": lock}
     if not sqlite:
         connect_args = {
-            "connect_timeout": timeout,
-            "read_timeout": timeout,
-            "write_timeout": timeout,
+            "connect_timeout": connect,
+            "read_timeout": answer,
+            "write_timeout": answer,
             "charset": "utf8mb4",
         }
     engine = sqlalchemy.create_engine(
@@ -198,7 +206,7 @@ def _engine(url: sqlalchemy.URL, timeout: float, **options: Any) -> Engine:
     )
     if sqlite:
         event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "checkout", _wait_no_longer(timeout))
+        event.listen(engine, "checkout", _wait_no_longer(lock))
     elif url.get_driver_name() == "pymysql":
         event.listen(
             engine, "do_connect", lambda _, __, args, more: MariaDBConnection(*args, **more)

@@ -1,8 +1,9 @@
 """${message}."""
 
 import sqlalchemy as sa
-from alembic import op
-${imports if imports else ""}
+
+from labapi.db.migrations.steps import add_column
+
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 
