@@ -6,6 +6,7 @@ import itertools
 import random
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,48 +16,75 @@ import requests
 from tests.chaos.lab import HOSTS, ChaosLab
 
 LINES = 200
+MANY = 35_200  # lines, some 200 kB
+PATIENCE = 240.0  # seconds that a client asks again before it gives up
+
+
+def numbers(lines: int) -> str:
+    """Return what ``seq`` prints."""
+    return "".join(f"{n}\n" for n in range(1, lines + 1))
+
 
 # Each begins by adding a line to a file of the case's own: as many lines, as many executions.
 SCRIPTS = {
-    "quick": "{mark}; seq {lines}",
+    "quick": f"{{mark}}; seq {LINES}",
     "slow": "{mark}; for n in $(seq 10); do seq $((n*20-19)) $((n*20)); sleep 0.2; done",
-    "fails": "{mark}; seq {lines}; exit 3",
-    "forks": "{mark}; (setsid sleep 60 & nohup sleep 60 & trap '' TERM; sleep 60) & seq {lines}",
-    "stubborn": "{mark}; trap '' TERM INT HUP; seq {lines}; sleep 60 & sleep 60; sleep 60",
+    "big": f"{{mark}}; seq {MANY // 2}; sleep 0.7; seq {MANY // 2 + 1} {MANY}",
+    "fails": f"{{mark}}; seq {LINES}; exit 3",
+    "forks": f"{{mark}}; (setsid sleep 60 & nohup sleep 60 & trap '' TERM; sleep 60) & seq {LINES}",
+    "stubborn": f"{{mark}}; trap '' TERM INT HUP; seq {LINES}; sleep 60 & sleep 60; sleep 60",
+    # Writes less when it is run again.
+    "shrinks": (
+        f"{{mark}}; [ $(wc -l <{{file}}) -gt 1 ] && echo again || {{{{ seq {LINES}; sleep 4; }}}}"
+    ),
 }
-EXPECTED = "".join(f"{n}\n" for n in range(1, LINES + 1))
+WHOLE = {
+    kind: {"big": numbers(MANY), "shrinks": "again\n"}.get(kind, numbers(LINES)) for kind in SCRIPTS
+}
+VERDICTS = {"stubborn": "TIMEOUT", "fails": "FAIL"}  # of a case that came to its end; else PASS
 
 
 @dataclass
 class Accepted:
-    """A case that was answered 202."""
+    """A case that was answered 202 or 200."""
 
     tag: str
     id: str
     kind: str
     rerun: bool
+    cancelled: bool = False
+    followed: str | None = None
+
+    def expected(self, executions: int) -> str:
+        """Return what it writes when it comes to its end."""
+        first = self.kind == "shrinks" and executions < 2
+        return numbers(LINES) if first else WHOLE[self.kind]
 
 
 @dataclass
 class Ledger:
-    """What was promised."""
+    """What was promised, and what was wrong with an answer at once."""
 
     accepted: list[Accepted] = field(default_factory=list)
     unanswered: int = 0
-    refused: list[str] = field(default_factory=list)
-    answers: dict[int, int] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    answers: Counter[int] = field(default_factory=Counter)
+    streams: Counter[str] = field(default_factory=Counter)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Client(threading.Thread):
-    """Posts cases until it is stopped; each with a key, sent again until it is answered."""
+    """Posts cases until it is stopped; each with a key, sent again until it is answered.
 
-    def __init__(self, lab: ChaosLab, seed: int, ledger: Ledger, lock: threading.Lock) -> None:
+    Some it only posts, some it waits for, follows or cancels.
+    """
+
+    def __init__(self, lab: ChaosLab, seed: int, ledger: Ledger) -> None:
         super().__init__(name=f"client-{seed}", daemon=True)
         self._lab = lab
         self._random = random.Random(seed)
         self._seed = seed
         self._ledger = ledger
-        self._lock = lock
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -68,48 +96,100 @@ class Client(threading.Thread):
         number = 0
         while not self._stopping.wait(self._random.uniform(0.05, 0.6)):
             number += 1
-            self._post(f"{self._seed}-{number}")
+            self._one(f"{self._seed}-{number}")
 
-    def _post(self, tag: str) -> None:
+    def _one(self, tag: str) -> None:
+        manner = self._random.choice(["post", "post", "wait", "follow", "cancel"])
         kind = self._random.choice(list(SCRIPTS))
-        rerun = self._random.random() < 0.2
-        mark = f"echo $LABAPI_ATTEMPT >> {self._lab.cases}/{tag}"
-        script = SCRIPTS[kind].format(mark=mark, lines=LINES)
-        body = {
+        rerun = kind == "shrinks" or self._random.random() < 0.2
+        wait = 20 if manner == "wait" else 0
+        answer = self._post(self._body(tag, kind, rerun), tag, wait)
+        if answer is None:
+            return
+        case = Accepted(tag, answer["id"], kind, rerun, cancelled=manner == "cancel")
+        with self._ledger.lock:
+            self._ledger.accepted.append(case)
+        if answer["state"] == "finished":
+            self._look_at(case, answer)
+        if manner == "follow":
+            case.followed = self._follow(case)
+        if manner == "cancel":
+            time.sleep(self._random.uniform(0, 2))
+            self._cancel(case)
+
+    def _body(self, tag: str, kind: str, rerun: bool) -> dict[str, Any]:
+        file = f"{self._lab.cases}/{tag}"
+        script = SCRIPTS[kind].format(mark=f"echo $LABAPI_ATTEMPT >> {file}", file=file)
+        return {
             "plugin": "linux_system",
             "host": self._random.choice(HOSTS),
             "method": "run_shell",
             # Whatever the shell starts has the mark in its environment, and is found by it.
-            "parameters": {"command": "env", "args": self._argv(script)},
+            "parameters": {
+                "command": "env",
+                "args": [f"LABAPI_CHAOS={self._lab.folder}", "sh", "-c", script],
+            },
             "timeout": 3 if kind == "stubborn" else 15,
             "rerun_on_loss": rerun,
         }
-        deadline = time.monotonic() + 180
-        while time.monotonic() < deadline:
-            url = self._random.choice(self._lab.urls)
-            try:
-                answer = requests.post(
-                    f"{url}/testcases", json=body, headers={"Idempotency-Key": tag}, timeout=10
-                )
-            except requests.RequestException:
-                time.sleep(0.3)
-                continue
-            with self._lock:
-                count = self._ledger.answers
-                count[answer.status_code] = count.get(answer.status_code, 0) + 1
-                if answer.status_code in (200, 202):
-                    case = Accepted(tag, answer.json()["id"], kind, rerun)
-                    self._ledger.accepted.append(case)
-                    return
-                if answer.status_code not in (503, 429):
-                    self._ledger.refused.append(f"{answer.status_code} {answer.text}")
-                    return
-            time.sleep(0.3)
-        with self._lock:
-            self._ledger.unanswered += 1
 
-    def _argv(self, script: str) -> list[str]:
-        return [f"LABAPI_CHAOS={self._lab.folder}", "sh", "-c", script]
+    def _post(self, body: dict[str, Any], tag: str, wait: int) -> dict[str, Any] | None:
+        """Post a case until somebody answers."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            answer = self._ask("POST", f"testcases?wait={wait}", body, {"Idempotency-Key": tag})
+            if answer is not None and answer.status_code in (200, 202):
+                found: dict[str, Any] = answer.json()
+                return found
+            if answer is not None and answer.status_code not in (429, 503):
+                self._problem(f"POST was answered {answer.status_code} {answer.text}")
+                return None
+            time.sleep(0.3)
+        with self._ledger.lock:
+            self._ledger.unanswered += 1
+        return None
+
+    def _look_at(self, case: Accepted, answer: dict[str, Any]) -> None:
+        """Check that the answer to a client that waits has the output whole."""
+        if answer["result"] in ("PASS", "FAIL") and not answer["output_truncated"]:
+            known = {case.expected(1), case.expected(2)}
+            if answer["output"] not in known:
+                self._problem(f"case {case.id} ({case.kind}): ?wait showed {answer['output']!r}")
+
+    def _follow(self, case: Accepted) -> str | None:
+        """Read a case's output to its end; return None if that broke off."""
+        url = f"{self._random.choice(self._lab.urls)}/testcases/{case.id}/output?follow=true"
+        try:
+            with requests.get(url, stream=True, timeout=60) as answer:
+                whole = b"".join(answer.iter_content(8192)) if answer.status_code == 200 else None
+                if answer.status_code not in (200, 503):
+                    self._problem(f"following was answered {answer.status_code} {answer.text}")
+        except requests.RequestException:
+            whole = None
+        with self._ledger.lock:
+            self._ledger.streams["broke off" if whole is None else "ended"] += 1
+        return None if whole is None else whole.decode(errors="replace")
+
+    def _cancel(self, case: Accepted) -> None:
+        answer = self._ask("DELETE", f"testcases/{case.id}")
+        if answer is not None and answer.status_code not in (202, 409, 503):
+            self._problem(f"DELETE was answered {answer.status_code} {answer.text}")
+
+    def _ask(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> requests.Response | None:
+        url = f"{self._random.choice(self._lab.urls)}/{path}"
+        try:
+            answer = requests.request(method, url, json=body, headers=headers, timeout=45)
+        except requests.RequestException:
+            return None
+        with self._ledger.lock:
+            self._ledger.answers[answer.status_code] += 1
+        return answer
+
+    def _problem(self, text: str) -> None:
+        with self._ledger.lock:
+            self._ledger.problems.append(text[:2000])
 
 
 def executions(folder: Path, tag: str) -> list[str]:
@@ -128,6 +208,10 @@ def fetch(urls: list[str], case: str) -> dict[str, Any]:
             answer = requests.get(f"{url}/testcases/{case}", timeout=30)
             answer.raise_for_status()
             found: dict[str, Any] = answer.json()
+            if found["output_truncated"]:
+                whole = requests.get(f"{url}/testcases/{case}/output", timeout=30)
+                whole.raise_for_status()
+                found["output"] = whole.content.decode(errors="replace")
         except requests.RequestException as error:
             if time.monotonic() > deadline:
                 raise AssertionError(f"case {case} cannot be read: {error}") from error

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import signal
 import threading
 from collections import Counter
 from collections.abc import Callable
 
-from tests.chaos.lab import ChaosLab
+from tests.chaos.lab import DOWN_TIME, LOST_AFTER, ChaosLab
 from tests.chaos.servers import Server
 
 
@@ -39,11 +40,21 @@ class Faults(threading.Thread):
         """Break, wait, put right, wait."""
         kinds = [
             (6, self._kill_program),
-            (4, self._pause_program),
+            (3, self._pause_program),
+            (1, self._pause_long),
             (2, self._kill_server),
             (2, self._drop_connections),
             (1, self._pause_server),
             (1, self._fill_disk),
+            (3, self._cut),
+            (2, self._slow_down),
+            (3, self._swallow),
+            (2, self._replay),
+            (2, self._set_clock),
+            (2, self._ruin_journal),
+            (3, self._stop_cleanly),
+            (1, self._no_conductor),
+            (2, self._kill_parent),
         ]
         weights, faults = zip(*kinds, strict=True)
         try:
@@ -64,9 +75,39 @@ class Faults(threading.Thread):
         self._stopping.wait(self._random.uniform(0, 4))
         program.restart()
 
-    def _pause_program(self) -> None:
+    def _stop_cleanly(self) -> None:
         program = self._random.choice(self._lab.programs)
-        self._pause(program)
+        self._note("SIGTERM", program.name)
+        status = program.leave()
+        assert status == 0, f"{program.name} ended with {status}"
+        self._stopping.wait(self._random.uniform(0, 3))
+        program.restart()
+
+    def _kill_parent(self) -> None:
+        """Kill the parent of an API's workers alone: they end, and the port is free again."""
+        program = self._random.choice(self._lab.apis)
+        self._note("kill -9 of the parent", program.name)
+        assert program.process is not None
+        program.process.process.kill()
+        program.process.process.wait(60)
+        program.restart()
+
+    def _no_conductor(self) -> None:
+        """Have nobody hear anything for longer than a silent host counts as up."""
+        self._note("kill -9", "both conductors")
+        for program in self._lab.conductors:
+            program.kill()
+        self._stopping.wait(self._random.uniform(1, DOWN_TIME * 1.5))
+        for program in self._lab.conductors:
+            program.restart()
+
+    def _pause_program(self) -> None:
+        self._pause(self._random.choice(self._lab.programs))
+
+    def _pause_long(self) -> None:
+        """Silence an agent or a conductor until it is down, or until it is lost."""
+        program = self._random.choice([*self._lab.agents, *self._lab.conductors])
+        self._pause(program, DOWN_TIME * 1.2, LOST_AFTER * 1.5)
 
     def _kill_server(self) -> None:
         server = self._random.choice([self._lab.rabbitmq, self._lab.mariadb])
@@ -78,11 +119,11 @@ class Faults(threading.Thread):
     def _pause_server(self) -> None:
         self._pause(self._random.choice([self._lab.rabbitmq, self._lab.mariadb]))
 
-    def _pause(self, server: Server) -> None:
+    def _pause(self, server: Server, shortest: float = 0.5, longest: float = 12) -> None:
         self._note("SIGSTOP", server.name)
         server.signal(signal.SIGSTOP)
         try:
-            self._stopping.wait(self._random.uniform(0.5, 12))
+            self._stopping.wait(self._random.uniform(shortest, longest))
         finally:
             server.signal(signal.SIGCONT)
 
@@ -90,6 +131,53 @@ class Faults(threading.Thread):
         server = self._random.choice([self._lab.rabbitmq, self._lab.mariadb])
         self._note("drop connections", server.name)
         server.drop_connections()
+
+    def _cut(self) -> None:
+        proxy = self._random.choice(self._lab.proxies)
+        self._note("cut", proxy.name)
+        proxy.cut()
+
+    def _slow_down(self) -> None:
+        proxy = self._random.choice(self._lab.proxies)
+        self._note("slow down", proxy.name)
+        proxy.delay(self._random.uniform(0.01, 0.3))
+        self._stopping.wait(self._random.uniform(1, 6))
+        proxy.delay(0)
+
+    def _swallow(self) -> None:
+        proxy = self._random.choice(self._lab.proxies)
+        self._note("black hole", proxy.name)
+        proxy.swallow()
+        self._stopping.wait(self._random.uniform(1, DOWN_TIME * 1.5))
+        proxy.flow()
+
+    def _replay(self) -> None:
+        count = self._lab.recorder.replay(self._random, 20)
+        self._note("replay", f"{count} commands")
+
+    def _set_clock(self) -> None:
+        """Set a lab machine's clock, back to 1970 or days ahead."""
+        agent = self._random.choice(self._lab.agents)
+        days = self._random.choice([-20_000, -2, 0, 3, 40])
+        self._note("set clock", f"{agent.name} by {days} days")
+        agent.clock.write_text(str(days * 86400.0))
+
+    def _ruin_journal(self) -> None:
+        agent = self._random.choice(self._lab.agents)
+        journal = self._lab.journal_of(agent.name)
+        ruin = self._random.choice(["lose", "cut in half", "damage"])
+        self._note(f"{ruin} journal", agent.name)
+        agent.kill()
+        if ruin == "lose" or not journal.exists():
+            for file in journal.parent.glob(f"{journal.name}*"):
+                file.unlink()
+        elif ruin == "cut in half":
+            os.truncate(journal, journal.stat().st_size // 2)
+        else:
+            with journal.open("r+b") as damaged:
+                damaged.seek(self._random.randrange(max(journal.stat().st_size - 512, 1)))
+                damaged.write(self._random.randbytes(512))
+        agent.restart()
 
     def _fill_disk(self) -> None:
         agent = self._random.choice(self._lab.agents)

@@ -1,4 +1,7 @@
-"""The lab under test: two API processes, two conductors, three agents, and their servers."""
+"""The lab under test: two APIs, two conductors, four agents, their servers, proxies between them.
+
+Each program reaches each of its servers through a proxy of its own, so that one can be cut off.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,22 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import requests
 
 from labapi.rpc import signing
+from tests.chaos.proxy import Proxy
+from tests.chaos.replay import Recorder
 from tests.chaos.servers import MariaDBServer, RabbitMQServer, Server
 from tests.lab import ROOT, until
 from tests.programs import BIN, free_port, run
 
-HOSTS = ("chaos-1", "chaos-2", "chaos-3")
+HOSTS = ("chaos-1", "chaos-2", "chaos-3", "chaos-4")
+DOWN_TIME = 8.0
+LOST_AFTER = 20.0
 
 CONFIG = """
 [DEFAULT]
@@ -40,7 +48,8 @@ retry_interval_max = 2
 [conductor]
 host = {name}
 signing_key = {key}
-service_down_time = 8
+service_down_time = {down_time}
+lost_after = {lost_after}
 sweep_interval = 0.5
 resend_interval = 4
 report_timeout = 15
@@ -60,18 +69,28 @@ class Program(Server):
 
     :param alone: kill the process alone and not its group: what it started must be found and
         ended by the program that takes its place
+    :ivar clock: a file with the seconds by which its wall clock is wrong
     """
 
     def __init__(self, folder: Path, binary: str, name: str, config: str, *, alone: bool) -> None:
         super().__init__(folder)
         self.name = name
+        self.clock = folder / f"{name}.clock"
+        self.clock.write_text("0")
         self.binary = binary
         self.alone = alone
         self.config = folder / f"{name}.conf"
         self.config.write_text(config)
 
     def command(self) -> list[str]:
-        return [str(BIN / self.binary), "--config-file", str(self.config)]
+        options = ["--config-file", str(self.config)]
+        if self.binary == "labapi-agent":
+            clocked = ["-m", "tests.chaos.clocked_agent", str(self.clock)]
+            return [sys.executable, *clocked, *options]
+        return [str(BIN / self.binary), *options]
+
+    def environment(self) -> dict[str, str]:
+        return {**super().environment(), "PYTHONPATH": str(ROOT)}
 
     def answers(self) -> bool:
         return self.process is not None and self.process.runs
@@ -81,6 +100,11 @@ class Program(Server):
             super().signal(number)
         elif self.process is not None:
             self.process.process.send_signal(number)
+
+    def leave(self) -> int:
+        """Ask it to stop, and return its exit status."""
+        assert self.process is not None
+        return self.process.stop(timeout=120)
 
 
 class ChaosLab:
@@ -93,6 +117,8 @@ class ChaosLab:
         self.cases.mkdir()
         self.mariadb = MariaDBServer(self.folder)
         self.rabbitmq = RabbitMQServer(self.folder)
+        self.recorder = Recorder(self.rabbitmq.url)
+        self.proxies: list[Proxy] = []
         self.key = self.folder / "conductor.key"
         signing.create_key(self.key, self.folder / "conductor.key.pub")
         self.ports = [free_port(), free_port()]
@@ -120,9 +146,14 @@ class ChaosLab:
         for program in self.programs:
             program.start()
         until(lambda: self._hosts_up() == len(HOSTS), 180, "the announcement of all hosts")
+        self.recorder.start()
 
     def stop(self, *, keep: bool = False) -> None:
         """End everything, however it is."""
+        if self.recorder.is_alive():
+            self.recorder.stop()
+        for proxy in self.proxies:
+            proxy.close()
         for server in (*self.programs, self.rabbitmq, self.mariadb):
             if server.process is not None:
                 server.signal(signal.SIGCONT)
@@ -136,6 +167,10 @@ class ChaosLab:
     def state_of(self, name: str) -> Path:
         """Return a program's state folder."""
         return self.folder / f"state-{name}"
+
+    def journal_of(self, name: str) -> Path:
+        """Return an agent's journal."""
+        return self.state_of(name) / f"agent-{name}" / "journal.sqlite"
 
     def remains(self) -> list[str]:
         """Return the command lines of processes that belong to cases of this lab."""
@@ -158,6 +193,11 @@ class ChaosLab:
             return 0
         return sum(slave["state"] == "up" for slave in slaves.values())
 
+    def _through(self, name: str, server: MariaDBServer | RabbitMQServer) -> str:
+        proxy = Proxy(f"{name} to {server.name}", server.port)
+        self.proxies.append(proxy)
+        return server.url.replace(f":{server.port}/", f":{proxy.port}/")
+
     def _program(self, binary: str, name: str, port: int, *, alone: bool) -> Program:
         state = self.state_of(name)
         state.mkdir()
@@ -173,8 +213,10 @@ class ChaosLab:
             state=state,
             port=port or 8774,
             root=ROOT,
-            database=self.mariadb.url,
-            broker=self.rabbitmq.url,
+            database=self._through(name, self.mariadb),
+            broker=self._through(name, self.rabbitmq),
+            down_time=DOWN_TIME,
+            lost_after=LOST_AFTER,
             name=name,
             key=self.key,
         )
