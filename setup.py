@@ -49,6 +49,9 @@ setup(
             "pytest>=8",
             "pytest-cov>=6",
             "gabbi>=4",
+            "granian>=2",  # these three: attacks on each server that docs/deploy.md names
+            "gunicorn>=23",
+            "uWSGI>=2.0.28",
             "hypothesis>=6",
             "ruff>=0.15",
             "mypy>=1.15",

@@ -52,6 +52,12 @@ API_OPTS: list[cfg.Opt] = [
         min=1024,
         help="Bytes of a body that labapi-all reads, whatever the pipeline allows.",
     ),
+    cfg.FloatOpt(
+        "receive_timeout",
+        default=20.0,
+        min=0.1,
+        help="Seconds within which a request has to reach labapi-all, its body included.",
+    ),
     cfg.IntOpt(
         "greenthreads",
         default=1000,

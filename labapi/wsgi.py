@@ -16,6 +16,7 @@ from labapi.api import load
 from labapi.api.backend.backend import Backend
 from labapi.db import migration
 from labapi.db.session import Database
+from labapi.httpd.screen import screened
 from labapi.rpc.transport import Transport
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def build() -> WSGIApplication:
     database = Database(conf)
     migration.require_current(database)
     behind = Backend.of(conf, Transport(conf), database)
-    application = load.load(conf, behind)
+    application = screened(load.load(conf, behind))
     behind.start()
     return application
 

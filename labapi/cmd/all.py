@@ -5,11 +5,9 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from cheroot import wsgi
 from oslo_config import cfg
-from oslo_log import log
 
 from labapi.agent.manager import Agent
 from labapi.api import load
@@ -19,11 +17,9 @@ from labapi.cmd import program
 from labapi.conductor.manager import Conductor
 from labapi.db import migration, testcases
 from labapi.db.session import Database
+from labapi.httpd.threads import Server
 from labapi.rpc.transport import Transport
 
-LOG = log.getLogger(__name__)
-
-MAX_HEADERS = 64 * 1024  # bytes of a request's headers and first line
 ANNOUNCEMENT = 10.0  # seconds to wait for the agent's, at most
 
 WELCOME = """\
@@ -84,44 +80,19 @@ def _wait_for_host(database: Database, host: str, stop: threading.Event) -> None
             return
 
 
-class _Server(wsgi.Server):
-    """cheroot's server, with what it has to say in the log."""
-
-    refused: OSError | None = None
-
-    def bind(self, *args: Any, **kwargs: Any) -> Any:
-        """Bind, and keep the system's own word on why not: cheroot wraps it."""
-        try:
-            return super().bind(*args, **kwargs)
-        except OSError as error:
-            self.refused = error
-            raise
-
-    def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
-        """Log a message of the server."""
-        LOG.log(level, "%s", msg, exc_info=traceback)
-
-
-def _bind(conf: cfg.ConfigOpts) -> _Server:
+def _bind(conf: cfg.ConfigOpts) -> Server:
     """Return the HTTP server, bound but not serving yet.
 
     eventlet is the choice of ``labapi-api`` alone; here, beside an agent, threads serve.
     """
     options = conf.api
-    server = _Server(
+    server = Server(
         (options.host, options.port),
-        None,
-        numthreads=options.threads,
-        timeout=options.keepalive,
-        shutdown_timeout=options.stop_timeout,
+        threads=options.threads,
+        max_body=options.max_body,
+        keepalive=options.keepalive,
+        receive_timeout=options.receive_timeout,
+        stop_timeout=options.stop_timeout,
     )
-    # By itself it reads headers, and each chunk of a body, into memory however large they are. Up
-    # to the limit here a body is the sizelimit filter's to judge.
-    server.max_request_header_size = MAX_HEADERS
-    server.max_request_body_size = options.max_body
-    try:
-        server.prepare()
-    except OSError as error:
-        why = (server.refused or error).strerror or error
-        raise OSError(f"cannot listen on {options.host}:{options.port}: {why}") from error
+    server.listen()
     return server

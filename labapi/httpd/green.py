@@ -1,8 +1,9 @@
-"""eventlet's HTTP server as ``labapi-api`` needs it: each connection gets its turn.
+"""eventlet's HTTP server as ``labapi-api`` needs it: fair, strict, and polite when it stops.
 
-eventlet's own loop answers one connection for as long as its next request has arrived already, and
-it stops listening only when the last request is answered. Here a connection steps back after each
-answer, and the listener closes first.
+eventlet's own loop answers one connection for as long as its next request has arrived already,
+reads heads with a parser made for mail, and stops listening only when the last request is answered.
+Here a connection steps back after each answer, :mod:`labapi.httpd.head` reads the heads, and the
+listener closes first.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+from http.client import HTTPMessage
 from typing import TYPE_CHECKING, Any
 
 import eventlet
 import eventlet.wsgi
 from eventlet.greenio import shutdown_safe
+
+from labapi.httpd import head
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -143,3 +147,87 @@ class _Protocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
             self.conn_state[2] = eventlet.wsgi.STATE_IDLE
             # Reading does not give way while there is something to read.
             eventlet.sleep(0)
+
+    def parse_request(self) -> bool:
+        """Read a head; answer it if it cannot be handed on."""
+        try:
+            self._take(head.read(self.raw_requestline, self.rfile.readline))
+        except head.Refused as error:
+            self._refuse(error)
+            return False
+        return True
+
+    def _read_request_line(self) -> Any:
+        line = super()._read_request_line()
+        # RFC 9112, 2.2: one empty line before a request is overlooked.
+        return super()._read_request_line() if line == b"\r\n" else line
+
+    def _take(self, read: head.Head) -> None:
+        self.requestline = read.raw.partition(b"\r\n")[0].decode("ascii")
+        self.command, self.request_version = read.method, read.version
+        # A path that begins with two slashes would be another host to who resolves it.
+        path = read.target
+        self.path = "/" + path.lstrip("/") if path.startswith("//") else path
+        self.headers = HTTPMessage()
+        for name, value in read.fields:
+            self.headers[name] = value
+        wishes = {word.strip().lower() for v in read.values("connection") for word in v.split(",")}
+        keeps = read.version == "HTTP/1.1" or "keep-alive" in wishes
+        self.close_connection = not keeps or "close" in wishes
+
+    def _refuse(self, error: head.Refused) -> None:
+        text = f"{error}\n".encode()
+        self.wfile.write(
+            b"HTTP/1.1 %b\r\nConnection: close\r\nContent-Type: text/plain\r\n"
+            b"Content-Length: %d\r\n\r\n%b" % (error.status.encode(), len(text), text)
+        )
+        self.close_connection = True
+
+    def get_environ(self) -> dict[str, Any]:
+        """Return the environ, with a body whose chunks are read as strictly as the head."""
+        environ: dict[str, Any] = super().get_environ()
+        body = environ["wsgi.input"]
+        if body.chunked_input:
+            body.rfile = _Chunks(body.rfile)
+        return environ
+
+
+class _Chunks:
+    """The lines and data of a chunked body, for eventlet's reader, which overlooks much."""
+
+    def __init__(self, rfile: Any) -> None:
+        self._rfile = rfile
+        self._left = -1  # bytes of the chunk that is being read; -1 between two chunks
+        self._last = False  # what follows are trailers
+        self._broken = False
+
+    def read(self, size: int) -> bytes:
+        """Read data of a chunk."""
+        data: bytes = self._rfile.read(size)
+        self._left -= len(data)
+        return data
+
+    def readline(self, size: int | None = None) -> bytes:
+        """Read data of a chunk up to a newline, or, without ``size``, the line around it."""
+        if size is not None:
+            line: bytes = self._rfile.readline(size)
+            self._left -= len(line)
+            return line
+        # What is broken stays so: nothing behind it is taken for another chunk or request.
+        line = b"" if self._broken else self._rfile.readline(head.MAX_CHUNK_LINE)
+        self._broken = True
+        if self._last:
+            if line != b"\r\n" and not head.FIELD.fullmatch(line):
+                raise eventlet.wsgi.ChunkReadError("not a trailer")
+        elif self._left == 0:
+            if line != b"\r\n":
+                raise eventlet.wsgi.ChunkReadError("a chunk is longer than it says")
+            self._left = -1
+        else:
+            found = head.CHUNK_SIZE.fullmatch(line)
+            if found is None:
+                raise eventlet.wsgi.ChunkReadError("not the size of a chunk")
+            self._left = int(found[1], 16)
+            self._last = self._left == 0
+        self._broken = False
+        return line

@@ -52,7 +52,7 @@ class _WatchedInput(ClientInput):
     def _read(self, method: str, size: int) -> bytes:
         try:
             return super()._read(method, size)
-        except (OSError, ValueError) as error:  # eventlet: ChunkReadError is a ValueError
+        except Exception as error:  # each server has errors of its own for a broken body
             self.error = error
             raise
 
