@@ -211,8 +211,17 @@ CONDUCTOR_OPTS: list[cfg.Opt] = [
         "service_down_time",
         default=60.0,
         min=1,
-        help="Seconds without a heartbeat after which a host counts as down and its running cases"
-        " as lost.",
+        help="Seconds without a heartbeat after which a host counts as down: it is given nothing"
+        " new, and its running cases say so.",
+    ),
+    cfg.FloatOpt(
+        "lost_after",
+        default=300.0,
+        min=1,
+        help="Seconds without a heartbeat after which the running cases of a host count as lost;"
+        " what it reports until then counts. Time in which no heartbeat could have been heard is"
+        " left out: the database or the broker was away, or this conductor. Not less than"
+        " service_down_time.",
     ),
     cfg.FloatOpt(
         "sweep_interval",

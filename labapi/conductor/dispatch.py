@@ -57,7 +57,7 @@ class Dispatcher:
         wanted = list(cases)
         if wanted:
             rows = self._database.read(queue.given, wanted)
-            self._send(rows, {row.host: row.agent for row in rows})
+            self._send_first(rows, {row.host: row.agent for row in rows})
 
     def dispatch(self, hosts: Iterable[str]) -> None:
         """Claim what waits for these hosts, as far as they have room, and send it."""
@@ -69,7 +69,7 @@ class Dispatcher:
         free = {row.host: room for row in rows if (room := self._room.of(row, now))}
         if free:
             claimed = self._database.write(queue.claim, free, now)
-            self._send(claimed, {row.host: row.agent for row in rows})
+            self._send_first(claimed, {row.host: row.agent for row in rows})
 
     def arrived(self, hosts: Iterable[str]) -> None:
         """Resend what hosts that announce themselves have not begun, and send what waits."""
@@ -81,24 +81,30 @@ class Dispatcher:
             self.dispatch(wanted)
 
     def resend(self, cases: Sequence[Record]) -> None:
-        """Send the commands of claimed cases again."""
+        """Send the commands of claimed cases again.
+
+        One that no queue takes now may have reached its agent before: nothing follows from it.
+        """
         if cases:
             known = self._database.read(host_queries.known, {case.host for case in cases})
             self._send(cases, {host: row.agent for host, row in known.items()})
 
-    def _send(self, cases: Sequence[Record], owners: Mapping[str, str]) -> None:
+    def _send_first(self, cases: Sequence[Record], owners: Mapping[str, str]) -> None:
+        if nowhere := self._send(cases, owners):
+            why = "the host's queue does not exist; its agent never connected to this broker"
+            self._database.write(queue.release, nowhere, why)
+
+    def _send(self, cases: Sequence[Record], owners: Mapping[str, str]) -> list[str]:
+        """Send commands; return the attempts that no queue took."""
         if not cases:
-            return
+            return []
         envelopes = [self._command(case, owners.get(case.host)) for case in cases]
         try:
             unroutable = self._publisher.publish(envelopes)
         except BrokerUnavailable as error:
             LOG.warning("%d cases will be resent: %s", len(cases), error)
-            return
-        if unroutable:
-            attempts = [envelope.message.attempt for envelope in unroutable]  # type: ignore[attr-defined]
-            why = "the host's queue does not exist; its agent never connected to this broker"
-            self._database.write(queue.release, attempts, why)
+            return []
+        return [envelope.message.attempt for envelope in unroutable]  # type: ignore[attr-defined]
 
     def cancel(self, cases: Iterable[str]) -> None:
         """Tell agents to end cases that are ``cancelling``."""

@@ -6,6 +6,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from labapi.conductor.dispatch import Dispatcher
+from labapi.conductor.hearing import Hearing
 from labapi.conductor.heartbeats import Heartbeats
 from labapi.conductor.reaper import Reaper
 from labapi.conductor.reports import Reports
@@ -46,8 +47,18 @@ class Conductor:
             liveness=self._liveness,
             guarded=not transport.in_process,
         )
+        signs = BatchConsumer(
+            transport,
+            [HEARTBEAT_QUEUE],
+            heartbeats.handle,
+            name="heartbeats",
+            batch=conf.conductor.heartbeat_batch,
+            pace=conf.conductor.heartbeat_pace,
+        )
+        hearing = Hearing(conf, lambda: signs.connections if signs.consuming.is_set() else 0)
         self._threads: list[BatchConsumer | Reaper] = [
-            Reaper(conf, database, self._news, dispatcher)
+            Reaper(conf, database, self._news, dispatcher, hearing),
+            signs,
         ]
         self._threads += [
             BatchConsumer(transport, [queue], handle, name=name, batch=conf.conductor.batch)
@@ -56,16 +67,6 @@ class Conductor:
                 ("reports", REPORT_QUEUE, reports.handle),
             )
         ]
-        self._threads.append(
-            BatchConsumer(
-                transport,
-                [HEARTBEAT_QUEUE],
-                heartbeats.handle,
-                name="heartbeats",
-                batch=conf.conductor.heartbeat_batch,
-                pace=conf.conductor.heartbeat_pace,
-            )
-        )
 
     def start(self) -> None:
         """Start to work; returns at once."""

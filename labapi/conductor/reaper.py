@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import threading
 from collections import defaultdict
+from dataclasses import dataclass, field
 
 from oslo_config import cfg
 from oslo_log import log
@@ -12,6 +13,7 @@ from oslo_log import log
 from labapi.case import ACTIVE, Reason, Result, State
 from labapi.conductor import events
 from labapi.conductor.dispatch import Dispatcher
+from labapi.conductor.hearing import Hearing
 from labapi.db import attempts, queue, services
 from labapi.db.session import Database, Record
 from labapi.rpc.messages import CaseChanged
@@ -24,11 +26,23 @@ BINARY = "labapi-conductor"
 
 # Verdicts on an unfinished case: (reason, detail). FAIL is the test's to say; these are ERROR.
 LOST = (Reason.AGENT_LOST, "the host's agent was not heard of any more while the case ran")
-OVERDUE = (
-    Reason.AGENT_LOST,
-    "the host's agent is up but did not report the case's end in time",
-)
+OVERDUE = (Reason.AGENT_LOST, "the host's agent is up but did not report the case's end in time")
 EXPIRED = (Reason.EXPIRED, "the host did not take the case in time")
+
+DOWN = "the host is down"  # how the detail begins of an unfinished case whose host is
+UNTOUCHED = "the host was stopped before the case came"
+
+
+@dataclass
+class _Findings:
+    """What a look at the unfinished cases comes to: UUIDs, but for ``untouched`` (attempts)."""
+
+    verdicts: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
+    lost: list[str] = field(default_factory=list)
+    untouched: list[str] = field(default_factory=list)
+    cancel: list[str] = field(default_factory=list)
+    resend: list[str] = field(default_factory=list)
+    remarks: dict[str, str | None] = field(default_factory=dict)
 
 
 class Reaper(threading.Thread):
@@ -43,12 +57,16 @@ class Reaper(threading.Thread):
         database: Database,
         publisher: Publisher,
         dispatcher: Dispatcher,
+        hearing: Hearing,
     ) -> None:
         super().__init__(name="reaper", daemon=True)
         self._conf = conf.conductor
         self._database = database
         self._publisher = publisher
         self._dispatcher = dispatcher
+        self._hearing = hearing
+        self._lost_after: float = max(self._conf.lost_after, self._conf.service_down_time)
+        self._down_at: dict[str, datetime.datetime] = {}  # host → when it was seen down last
         self._stopping = threading.Event()
 
     def stop(self, timeout: float = 10.0) -> None:
@@ -68,6 +86,7 @@ class Reaper(threading.Thread):
     def sweep(self, now: datetime.datetime) -> None:
         """Look once over everything that is unfinished."""
         self._beat(now)
+        self._hearing.listen(now)
         self._dispatcher.dispatch(self._database.read(queue.waiting_hosts))
         oldest = now - datetime.timedelta(seconds=self._conf.queue_timeout)
         waited = self._database.read(attempts.expired, oldest)
@@ -80,42 +99,69 @@ class Reaper(threading.Thread):
 
     def _look_after_active(self, now: datetime.datetime) -> None:
         settled = now - datetime.timedelta(seconds=min(5.0, self._conf.sweep_interval))
-        verdicts: dict[tuple[str, str], list[str]] = defaultdict(list)
-        lost: list[str] = []
-        resend: list[str] = []
-        cancel: list[str] = []
+        found = _Findings()
         for case in self._database.read(attempts.active, settled):
-            verdict = self._verdict(case, now)
-            if verdict is LOST:
-                lost.append(case.uuid)
-            elif verdict is not None:
-                verdicts[verdict].append(case.uuid)
-            elif case.state == State.CANCELLING:
-                cancel.append(case.uuid)
-            elif case.started_at is None and self._unanswered(case, now):
-                resend.append(case.uuid)
-        if lost:
+            self._look_at(case, now, found)
+        if found.remarks:
+            self._database.write(attempts.remark, found.remarks)
+        if found.untouched:
+            self._database.write(queue.release, found.untouched, UNTOUCHED)
+        if found.lost:
             limit = self._conf.max_attempts
-            _, ended = self._database.write(attempts.lose, lost, now, LOST[1], max_attempts=limit)
+            _, ended = self._database.write(
+                attempts.lose, found.lost, now, LOST[1], max_attempts=limit
+            )
             self._tell(ended, LOST[0])
-        for verdict, cases in verdicts.items():
+        for verdict, cases in found.verdicts.items():
             self._finish(cases, now, ACTIVE, verdict)
-        self._dispatcher.cancel(cancel)
-        self._dispatcher.resend(self._database.write(queue.resend, resend, now))
+        self._dispatcher.cancel(found.cancel)
+        if found.resend:
+            self._dispatcher.resend(self._database.write(queue.resend, found.resend, now))
 
-    def _verdict(self, case: Record, now: datetime.datetime) -> tuple[str, str] | None:
-        down_time = self._conf.service_down_time
-        since_dispatch = (now - case.dispatched_at).total_seconds()
-        if since_dispatch > down_time and not self._dispatcher.liveness.is_up(case, now):
-            return LOST
+    def _look_at(self, case: Record, now: datetime.datetime, found: _Findings) -> None:
+        down, lost = self._silence(case, now)
+        if lost and _is_untouched(case):
+            found.untouched.append(case.attempt)
+        elif lost:
+            found.lost.append(case.uuid)
+        elif down:
+            # Nothing is decided: what the host reports until it is lost counts.
+            self._down_at[case.host] = now
+            if not (case.detail or "").startswith(DOWN):
+                found.remarks[case.uuid] = _down(case)
+        elif verdict := self._overdue(case, now):
+            found.verdicts[verdict].append(case.uuid)
+        else:
+            if (case.detail or "").startswith(DOWN):
+                found.remarks[case.uuid] = None
+            if case.state == State.CANCELLING:
+                found.cancel.append(case.uuid)
+            elif case.started_at is None and self._unanswered(case, now):
+                found.resend.append(case.uuid)
+
+    def _silence(self, case: Record, now: datetime.datetime) -> tuple[bool, bool]:
+        """Say whether a case's host is down, and whether it is so for too long."""
+        if self._dispatcher.liveness.is_up(case, now):
+            return False, False
+        # A host that was removed from the list has said nothing since the case was dispatched.
+        silent = self._hearing.heard_for(case.last_seen_at or case.dispatched_at, now)
+        down = bool(case.stopped) or silent > self._conf.service_down_time
+        return down, silent > self._lost_after
+
+    def _overdue(self, case: Record, now: datetime.datetime) -> tuple[str, str] | None:
+        """Return the verdict on a case that its host, which is up, does not end."""
         if case.started_at is None:
             waited = (now - case.created_at).total_seconds()
             return EXPIRED if waited > self._conf.queue_timeout else None
-        ran = (now - case.started_at).total_seconds()
-        return OVERDUE if ran > case.timeout + self._conf.report_timeout else None
+        deadline = case.started_at + datetime.timedelta(seconds=case.timeout)
+        # While no report could come, none was late.
+        deadline = max(deadline, self._down_at.get(case.host, deadline))
+        late = self._hearing.heard_for(deadline, now)
+        return OVERDUE if late > self._conf.report_timeout else None
 
     def _unanswered(self, case: Record, now: datetime.datetime) -> bool:
-        return bool((now - case.dispatched_at).total_seconds() > self._conf.resend_interval)
+        sent = case.resent_at or case.dispatched_at
+        return bool((now - sent).total_seconds() > self._conf.resend_interval)
 
     def _finish(
         self,
@@ -145,3 +191,22 @@ class Reaper(threading.Thread):
             self._publisher,
             [CaseChanged(case=case, state=State.FINISHED, result=Result.ERROR) for case in ended],
         )
+
+
+def _is_untouched(case: Record) -> bool:
+    """Say whether certainly nobody has begun a case: its host had said goodbye before it came."""
+    return bool(
+        case.state == State.RUNNING
+        and case.started_at is None
+        and case.stopped
+        and case.last_seen_at < case.dispatched_at
+    )
+
+
+def _down(case: Record) -> str:
+    if case.stopped:
+        return f"{DOWN}: its agent was stopped; the case is lost if it does not come back"
+    if case.last_seen_at is None:
+        return f"{DOWN}; the case is lost if it does not come back"
+    last = f"{case.last_seen_at:%Y-%m-%dT%H:%M:%SZ}"
+    return f"{DOWN}: last heard of at {last}; the case is lost if it does not come back"

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Connection,
     bindparam,
     delete,
+    or_,
     select,
     update,
 )
@@ -53,6 +54,12 @@ _GROW = (
 )
 # Takes a row's new values by their columns' names.
 _CHANGE = update(TestCase).where(TestCase.id == bindparam("row"))
+_REMARK = (
+    update(TestCase)
+    # Not IN: SQLAlchemy expands no list in a statement for many rows.
+    .where(TestCase.uuid == bindparam("case"), or_(*(TestCase.state == state for state in ACTIVE)))
+    .values(detail=bindparam("remark"))
+)
 _ACTIVE_OF = select(TestCase.uuid).where(
     TestCase.state.in_(ACTIVE), TestCase.host == bindparam("host")
 )
@@ -74,7 +81,9 @@ _IN_HAND = (
         TestCase.attempts,
         TestCase.rerun_on_loss,
         TestCase.created_at,
+        TestCase.detail,
         TestCase.dispatched_at,
+        TestCase.resent_at,
         TestCase.started_at,
         Service.last_seen_at,
         Service.stopped,
@@ -111,6 +120,13 @@ def change(connection: Connection, changes: Sequence[Mapping[str, Any]]) -> None
             _CHANGE.values(columns),
             [{"row": item["row"], **{f"new_{n}": item[n] for n in names}} for item in changes],
         )
+
+
+def remark(connection: Connection, remarks: Mapping[str, str | None]) -> None:
+    """Set the details of unfinished cases that hosts have, ``{UUID: detail}``."""
+    if remarks:
+        rows = [{"case": case, "remark": detail} for case, detail in remarks.items()]
+        connection.execute(_REMARK, rows)
 
 
 def expired(connection: Connection, before: datetime.datetime) -> list[str]:
@@ -208,6 +224,7 @@ def rerun(connection: Connection, ids: Sequence[int], why: str) -> None:
                 "state": State.QUEUED,
                 "attempt": None,
                 "dispatched_at": None,
+                "resent_at": None,
                 "started_at": None,
                 "output_size": 0,
                 "detail": why,

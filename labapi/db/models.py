@@ -179,6 +179,8 @@ class TestCase(Base):
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     created_at: Mapped[datetime.datetime]
     dispatched_at: Mapped[datetime.datetime | None]
+    # When its command was sent again; null as long as it was not.
+    resent_at: Mapped[datetime.datetime | None]
     started_at: Mapped[datetime.datetime | None]
     finished_at: Mapped[datetime.datetime | None]
     # Bytes that its agent wrote, and what it has sent of them: unknown until an agent reports the

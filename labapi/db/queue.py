@@ -82,6 +82,7 @@ _CLAIM = (
         attempt=_ATTEMPT,
         attempts=TestCase.attempts + 1,
         dispatched_at=bindparam("now"),
+        resent_at=None,
         detail=None,
     )
 )
@@ -98,16 +99,21 @@ _OF_UUIDS = TestCase.uuid.in_(bindparam("uuids", expanding=True))
 _UNBEGUN = select(TestCase.uuid).where(
     _IS_UNBEGUN, TestCase.host.in_(bindparam("hosts", expanding=True))
 )
-_RESEND = update(TestCase).where(_OF_UUIDS, _IS_UNBEGUN).values(dispatched_at=bindparam("now"))
+_RESEND = update(TestCase).where(_OF_UUIDS, _IS_UNBEGUN).values(resent_at=bindparam("now"))
 _RESENT = select(*_COMMAND, TestCase.attempt).where(
-    _OF_UUIDS, _IS_UNBEGUN, TestCase.dispatched_at == bindparam("now")
+    _OF_UUIDS, _IS_UNBEGUN, TestCase.resent_at == bindparam("now")
 )
 _RELEASE = (
     update(TestCase)
-    .where(
-        TestCase.attempt.in_(bindparam("tokens", expanding=True)), TestCase.state == State.RUNNING
+    .where(TestCase.attempt.in_(bindparam("tokens", expanding=True)), _IS_UNBEGUN)
+    .values(
+        state=State.QUEUED,
+        attempt=None,
+        attempts=TestCase.attempts - 1,
+        dispatched_at=None,
+        resent_at=None,
+        detail=bindparam("why"),
     )
-    .values(state=State.QUEUED, attempt=None, dispatched_at=None, detail=bindparam("why"))
 )
 _GIVEN = (
     select(*_COMMAND, TestCase.attempt, Host.agent)
@@ -176,7 +182,7 @@ def unbegun(connection: Connection, hosts: Iterable[str]) -> list[str]:
 def resend(
     connection: Connection, cases: Sequence[str], now: datetime.datetime
 ) -> Sequence[Record]:
-    """Return those of these cases whose attempt nobody has begun, stamped as dispatched now."""
+    """Return those of these cases whose attempt nobody has begun, stamped as resent now."""
     if not cases:
         return []
     connection.execute(_RESEND, {"uuids": cases, "now": now})
@@ -184,5 +190,5 @@ def resend(
 
 
 def release(connection: Connection, attempts: Iterable[str], why: str) -> None:
-    """Let cases wait again whose command certainly reached nobody."""
+    """Let cases wait again whose command certainly reached nobody; the attempt does not count."""
     connection.execute(_RELEASE, {"tokens": list(attempts), "why": why})

@@ -49,6 +49,7 @@ class BatchConsumer(threading.Thread):
     :param verifier: drops what it does not accept, before it is read
     :param keep_dropped: False where the user may not write to the queue of dead letters
     :param pace: seconds to let messages gather after a batch that was not full
+    :ivar connections: how often it has begun to read, over a new connection each time
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class BatchConsumer(threading.Thread):
         self._away = False
         self._fault = ""
         self._pause = 0.0
+        self.connections = 0
         self.consuming = threading.Event()
 
     def stop(self, timeout: float = 10.0) -> None:
@@ -156,6 +158,7 @@ class BatchConsumer(threading.Thread):
         )
         checked = time.monotonic()
         with consumer:
+            self.connections += 1
             self.consuming.set()
             try:
                 while not self._stopping.is_set():

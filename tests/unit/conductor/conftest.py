@@ -12,6 +12,7 @@ import pytest
 from labapi import config
 from labapi.case import State
 from labapi.conductor.dispatch import Dispatcher
+from labapi.conductor.hearing import Hearing
 from labapi.conductor.heartbeats import said
 from labapi.conductor.reaper import Reaper
 from labapi.conductor.reports import Reports
@@ -61,9 +62,24 @@ class Parts:
         liveness = driver.load(self.conf)
         self.dispatcher = Dispatcher(self.conf, database, self.outbox, liveness)
         self.reports = Reports(self.conf, database, self.outbox, self.dispatcher.dispatch)
-        self.reaper = Reaper(self.conf, database, self.outbox, self.dispatcher)
+        self.line = 1
+        self.hearing = Hearing(self.conf, lambda: self.line)
+        self.reaper = Reaper(self.conf, database, self.outbox, self.dispatcher, self.hearing)
+        self.awake = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=600)
+        self.listen(datetime.datetime.now(datetime.UTC))
         self.host = f"host-{uuid.uuid4().hex[:8]}"
         self.announce(self.host)
+
+    def listen(self, until: datetime.datetime) -> None:
+        """Be awake from the last time on."""
+        while self.awake < until:
+            self.awake = min(self.awake + datetime.timedelta(seconds=2), until)
+            self.hearing.listen(self.awake)
+
+    def sweep(self, moment: datetime.datetime) -> None:
+        """Be awake until then, and sweep."""
+        self.listen(moment)
+        self.reaper.sweep(moment)
 
     def announce(self, host: str, slots: int = 4) -> None:
         message = Announce(host=host, agent="a", address=None, release="1", slots=slots, plugins={})

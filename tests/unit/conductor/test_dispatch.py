@@ -78,7 +78,7 @@ def test_a_broker_that_is_away_delays_a_case(parts: Parts) -> None:
     parts.outbox.away = False
     later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=31)
     parts.beat(parts.host, later)
-    parts.reaper.sweep(later)
+    parts.sweep(later)
     (command,) = [c for c in parts.outbox.take(RunCase) if c.case == case]
     assert command.attempt == attempt, "what may have arrived is resent with the same attempt"
 
@@ -89,7 +89,19 @@ def test_a_host_without_a_queue_lets_its_case_wait(parts: Parts) -> None:
     parts.dispatcher.dispatch([parts.host])
     row = parts.get(case)
     assert (row.state, row.attempt) == (State.QUEUED, None)
+    assert row.attempts == 0, "an attempt that nobody got does not count"
     assert "queue does not exist" in row.detail
+
+
+def test_a_resent_command_without_a_queue_proves_nothing(parts: Parts) -> None:
+    """Its agent may have got it before, and have begun."""
+    case = parts.add()
+    parts.dispatcher.dispatch([parts.host])
+    attempt = parts.get(case).attempt
+    parts.outbox.unroutable = {agent_key(parts.host)}
+    parts.dispatcher.arrived([parts.host])
+    row = parts.get(case)
+    assert (row.state, row.attempt) == (State.RUNNING, attempt)
 
 
 def test_only_what_is_cancelling_is_cancelled(parts: Parts) -> None:
@@ -112,7 +124,7 @@ def test_an_agent_that_comes_back_is_sent_what_it_had_not_begun(parts: Parts) ->
 
 
 def test_conductors_are_services_too(parts: Parts) -> None:
-    parts.reaper.sweep(datetime.datetime.now(datetime.UTC))
+    parts.sweep(datetime.datetime.now(datetime.UTC))
     assert parts.database.read(services.every, binary=BINARY)
 
 

@@ -110,7 +110,7 @@ def test_only_what_nobody_has_begun_is_resent(database: Database, host: str) -> 
     assert database.read(queue.unbegun, [host]) == [unbegun]
     (resent,) = database.write(queue.resend, [begun, unbegun], NOW + SECOND)
     assert (resent.uuid, resent.attempt) == (unbegun, claimed[1].attempt)
-    assert database.read(testcases.get, unbegun).dispatched_at == NOW + SECOND
+    assert database.read(testcases.get, unbegun).resent_at == NOW + SECOND
 
 
 def test_the_first_start_counts(database: Database, host: str) -> None:
