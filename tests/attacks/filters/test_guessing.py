@@ -22,11 +22,14 @@ def test_eight_clients_that_guess_hold_up_nobody(serve: Serve, tmp_path: Path) -
     api = serve(text.replace("10 per minute", "10 per hour"))
     assert api.ask("/v2.1/slaves", login="alice:wonderland").status == 200
 
+    def answer(login: str) -> int:
+        # A machine that is too slow to check a password in time says so, and it can be sent again.
+        while (status := api.ask("/v2.1/slaves", login=login).status) == 503:
+            pass
+        return status
+
     def guess(client: int) -> list[int]:
-        return [
-            api.ask("/v2.1/slaves", login=f"user{client}:{number}").status
-            for number in range(GUESSES)
-        ]
+        return [answer(f"user{client}:{number}") for number in range(GUESSES)]
 
     with ThreadPoolExecutor(CLIENTS) as pool:
         guessed = [pool.submit(guess, client) for client in range(CLIENTS)]
