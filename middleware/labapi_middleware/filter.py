@@ -28,20 +28,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from labapi_middleware.contract import Advice, Need
+from labapi_middleware.option_values import boolean, choice, comma_list, integer, seconds, text
 from labapi_middleware.unknown_option import unknown
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+# What a filter is written with, parsers of option values included.
+__all__ = ["Conf", "Filter", "FilterFactory", "Option", "OptionError", "described", "factory"]
+__all__ += ["boolean", "choice", "comma_list", "integer", "seconds", "text"]
+
 T = TypeVar("T")
 
 LOG = logging.getLogger(__name__)
-
-TRUE = frozenset({"true", "1", "yes", "on", "t", "y"})
-FALSE = frozenset({"false", "0", "no", "off", "f", "n"})
 
 # Swift adds the name of the section to its options.
 SECTION = "__name__"
@@ -164,10 +167,12 @@ class Filter:
 
     :param app: the application or filter to the right in the pipeline
     :param conf: the filter's options, parsed
+    :cvar removed: what to write instead of options that earlier releases had
     """
 
     name: ClassVar[str]
     options: ClassVar[tuple[Option[Any], ...]] = ()
+    removed: ClassVar[Mapping[str, str]] = MappingProxyType({})
     gives: ClassVar[str] = ""
     repeatable: ClassVar[bool] = False
 
@@ -223,6 +228,8 @@ def factory(cls: type[Filter]) -> FilterFactory:
     def filter_factory(
         global_conf: Mapping[str, str] | None, **local_conf: str
     ) -> Callable[[WSGIApplication], Filter]:
+        for gone in cls.removed.keys() & local_conf.keys():
+            raise OptionError(cls.name, gone, cls.removed[gone])
         conf = Conf(cls.name, cls.options, local_conf, global_conf)
         cls.check(conf)
         return lambda app: cls(app, conf)
@@ -242,68 +249,3 @@ def described(build: Callable[..., Any], cls: type[Filter]) -> FilterFactory:
     }
     vars(build).update(told)
     return build  # type: ignore[return-value]
-
-
-# Parsers of option values. Each takes the text and raises ValueError("expected …").
-
-
-def text(value: str) -> str:
-    """Return the value as it is written, without surrounding blanks."""
-    return value.strip()
-
-
-def boolean(value: str) -> bool:
-    """Read a truth value as Swift's ``config_true_value`` does, but refuse what is neither."""
-    word = value.strip().lower()
-    if word in TRUE:
-        return True
-    if word in FALSE:
-        return False
-    raise ValueError("expected true or false (also yes/no, on/off, 1/0)")
-
-
-def comma_list(value: str) -> tuple[str, ...]:
-    """Split a list at its commas; blanks around the items and empty items do not count."""
-    return tuple(item for item in (part.strip() for part in value.split(",")) if item)
-
-
-def integer(minimum: int, maximum: int) -> Callable[[str], int]:
-    """Return a parser of whole numbers from ``minimum`` to ``maximum``."""
-
-    def parse(value: str) -> int:
-        try:
-            number = int(value)
-        except ValueError:
-            raise ValueError(f"expected a whole number from {minimum} to {maximum}") from None
-        if not minimum <= number <= maximum:
-            raise ValueError(f"expected a whole number from {minimum} to {maximum}")
-        return number
-
-    return parse
-
-
-def seconds(minimum: float, maximum: float) -> Callable[[str], float]:
-    """Return a parser of times in seconds, fractions allowed."""
-
-    def parse(value: str) -> float:
-        try:
-            number = float(value)
-        except ValueError:
-            raise ValueError(f"expected seconds from {minimum:g} to {maximum:g}") from None
-        if not minimum <= number <= maximum:  # also refuses nan
-            raise ValueError(f"expected seconds from {minimum:g} to {maximum:g}")
-        return number
-
-    return parse
-
-
-def choice(*allowed: str) -> Callable[[str], str]:
-    """Return a parser that takes one of a few words."""
-
-    def parse(value: str) -> str:
-        word = value.strip()
-        if word not in allowed:
-            raise ValueError(f"expected one of {', '.join(allowed)}")
-        return word
-
-    return parse
