@@ -33,6 +33,7 @@ setup(
         "paste.filter_factory": [
             f"{name} = labapi_middleware.{name}:filter_factory" for name in FILTERS
         ],
+        "paste.app_factory": ["metrics = labapi_middleware.metrics:app_factory"],
         "labapi_middleware.allow_sources": [
             "application = labapi_middleware.ip_whitelist:application",
             "swift = labapi_middleware.swift:SwiftProxy",

@@ -62,7 +62,11 @@ MISTAKES = {
         "line {}: the character '\\x00'",
     ),
     "a mark in the middle": (("allow =", "\ufeffallow ="), "allow =", "the character '\\ufeff'"),
-    "Latin-1": (("allow =", "allow = M\udcfcller"), "allow =", "line {}: the byte 0xfc is not"),
+    "Latin-1": (
+        ("application\nallow =", "application\nallow = M\udcfcller"),
+        "allow = M",
+        "line {}: the byte 0xfc is not",
+    ),
 }
 
 
