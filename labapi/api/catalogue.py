@@ -14,13 +14,26 @@ from referencing.exceptions import Unresolvable
 from labapi.api import lookup, schemas
 from labapi.db.session import Record
 from labapi.exceptions import InvalidInput
+from labapi.nesting import deeper_than
 
 LOG = log.getLogger(__name__)
 
 # What a schema does that is one by its form: it refers to nothing, or to itself without end, or
 # divides by next to nothing.
-_BROKEN = (Unresolvable, RecursionError, ArithmeticError, re.error)
+_BROKEN = (Unresolvable, RecursionError, ArithmeticError, re.error, schemas.TooExpensive)
 
+# What an announced schema may cost the API: its size in bytes, its parts (each takes 0.1 ms once,
+# to see whether it is a schema), its depth, and the keywords that are looked at for one case.
+MAX_SCHEMA = 16384
+MAX_PARTS = 1000
+MAX_DEPTH = 64
+MAX_STEPS = 2000
+# Keywords whose own work is not bounded by their number: a pattern can take for ever, and so can
+# what was evaluated before; a name that is referred to is looked for in the whole schema.
+_UNBOUNDED = tuple(
+    f'"{word}'.encode()
+    for word in ("patternProperties", "unevaluated", "$anchor", "$dynamic", "$id", "$recursive")
+)
 
 # Announcements that stay decoded: agents with the same plugins announce the same text.
 KEPT = 256
@@ -89,30 +102,40 @@ def check(host: Record, plugin: str, method: str, parameters: dict[str, Any]) ->
 
 def _check_parameters(validator: Any, parameters: dict[str, Any]) -> None:
     try:
-        schemas.check(validator, parameters, "parameters")
+        with schemas.within(MAX_STEPS):
+            schemas.check(validator, parameters, "parameters")
     except _BROKEN as error:
         LOG.warning("an agent announces a schema that cannot be used: %r", error)
 
 
 @functools.lru_cache(maxsize=1024)
 def _validator(schema: bytes) -> Any:
-    """Return the validator of an announced schema, None for ``null`` and for what is no schema.
+    """Return the validator of an announced schema, None where the agent judges alone.
 
-    The schema comes from an agent, so it may be wrong, or have patterns that take for ever on the
-    right text. What is not looked at here, the agent itself judges.
+    The schema comes from an agent, so it may be wrong, or take for ever. What is not looked at
+    here, the agent itself judges.
     """
-    document = msgspec.json.decode(schema)
-    if document is None:
+    if schema == b"null":
         return None  # anything goes
-    if b'"patternProperties"' in schema:
-        return None  # a pattern can take for ever, and this one cannot be left out
-    validator = schemas.without_patterns(document)
+    if not _is_bounded(schema):
+        return None
+    document = msgspec.json.decode(schema)
+    # The schema itself is read as of the draft that agents use, and parts of it are not of others.
+    drafts = 0 if document.pop("$schema", None) is None else 1
+    if schema.count(b'"$schema"') > drafts or deeper_than(document, MAX_DEPTH):
+        return None
     try:
-        validator.check_schema(document)
+        return schemas.foreign(document)
     except SchemaError as error:
-        LOG.warning("an agent announces a schema that is none: %r", error.message)
-        return None
-    except RecursionError:
-        LOG.warning("an agent announces a schema that is nested too deep")
-        return None
-    return validator
+        LOG.warning("an agent announces a schema that is not valid: %r", error.message)
+    except _BROKEN as error:
+        LOG.warning("an agent announces a schema that cannot be checked: %r", error)
+    return None
+
+
+def _is_bounded(schema: bytes) -> bool:
+    return (
+        len(schema) <= MAX_SCHEMA
+        and sum(map(schema.count, (b"{", b"[", b","))) <= MAX_PARTS
+        and not any(word in schema for word in _UNBOUNDED)
+    )

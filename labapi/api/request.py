@@ -15,6 +15,7 @@ import webob
 
 from labapi.context import RequestContext
 from labapi.exceptions import InvalidInput, LabapiError
+from labapi.nesting import deeper_than
 
 _encode = msgspec.json.Encoder().encode
 
@@ -107,7 +108,7 @@ class Request(webob.Request):  # type: ignore[misc]  # WebOb has no type informa
             raise InvalidInput(f"the body is not JSON: {error}") from None
         if not isinstance(document, dict):
             raise InvalidInput("the body is not a JSON object")
-        if _deeper_than(document, max_depth):
+        if deeper_than(document, max_depth):
             raise InvalidInput(f"the body is nested deeper than {max_depth} levels")
         if b"\\u" in body and not _is_text(document):
             raise InvalidInput("the body has half of a surrogate pair, which is no character")
@@ -170,20 +171,6 @@ def _finite(text: str) -> float:
     if math.isinf(value):
         raise InvalidInput(f"the body has a number that is too large: {text[:64]}")
     return value
-
-
-def _deeper_than(document: Any, limit: int) -> bool:
-    level = [document]
-    for _ in range(limit):
-        level = [
-            child
-            for value in level
-            if isinstance(value, dict | list)
-            for child in (value.values() if isinstance(value, dict) else value)
-        ]
-        if not level:
-            return False
-    return any(isinstance(value, dict | list) for value in level)
 
 
 def _is_text(document: Any) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import islice
 from typing import Any
 
@@ -29,7 +31,34 @@ _Validator = validators.extend(
     {name: _bounded(keyword) for name, keyword in Draft202012Validator.VALIDATORS.items()},
 )
 
-_WithoutPatterns = validators.extend(_Validator, {"pattern": lambda *_: iter(())})
+
+class TooExpensive(Exception):
+    """A schema of somebody else takes more steps than it may."""
+
+
+_steps_left: ContextVar[list[int]] = ContextVar("steps_left")
+
+
+def _counted(keyword: Callable[..., Any]) -> Callable[..., Any]:
+    bounded = _bounded(keyword)
+
+    def check(*args: Any) -> Iterator[ValidationError]:
+        left = _steps_left.get()
+        left[0] -= 1
+        if left[0] < 0:
+            raise TooExpensive
+        found: Iterator[ValidationError] = bounded(*args)
+        return found
+
+    return check
+
+
+# For schemas that others wrote: regular expressions are left out, and keywords are counted.
+_Foreign = validators.extend(
+    Draft202012Validator,
+    {name: _counted(keyword) for name, keyword in Draft202012Validator.VALIDATORS.items()}
+    | {"pattern": lambda *_: iter(())},
+)
 
 
 def compiled(schema: Mapping[str, Any]) -> Draft202012Validator:
@@ -38,10 +67,27 @@ def compiled(schema: Mapping[str, Any]) -> Draft202012Validator:
     return validator
 
 
-def without_patterns(schema: Mapping[str, Any]) -> Draft202012Validator:
-    """Return a validator that matches no regular expressions, for schemas that others wrote."""
-    validator: Draft202012Validator = _WithoutPatterns(schema, registry=Registry())
+def foreign(schema: Mapping[str, Any]) -> Draft202012Validator:
+    """Return a validator of a schema that others wrote, for use under :func:`within` only.
+
+    It matches no regular expressions and fetches nothing.
+
+    :param schema: without ``$schema``, which would bring in a validator that counts nothing
+    :raises SchemaError: it is no schema
+    """
+    _Foreign.check_schema(schema)
+    validator: Draft202012Validator = _Foreign(schema, registry=Registry())
     return validator
+
+
+@contextmanager
+def within(steps: int) -> Iterator[None]:
+    """Let foreign validators look at so many keywords; at one more they raise TooExpensive."""
+    token = _steps_left.set([steps])
+    try:
+        yield
+    finally:
+        _steps_left.reset(token)
 
 
 def check(validator: Draft202012Validator, document: Any, root: str = "") -> None:

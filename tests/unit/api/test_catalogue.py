@@ -82,3 +82,45 @@ def test_a_good_one_is_used() -> None:
 )
 def test_the_agent_judges_where_its_schema_is_broken(schema: dict[str, Any]) -> None:
     check(schema, {"x": 10**400})
+
+
+def doubling(levels: int) -> dict[str, Any]:
+    """A schema in which each level is looked at twice as often as the one before."""
+    refs: dict[str, Any] = {
+        f"a{level}": {"allOf": [{"$ref": f"#/$defs/a{level + 1}"}] * 2} for level in range(levels)
+    }
+    return {"$ref": "#/$defs/a0", "$defs": {**refs, f"a{levels}": {"type": "object"}}}
+
+
+def evaluated(levels: int) -> dict[str, Any]:
+    return {**doubling(levels), "unevaluatedProperties": False}
+
+
+def many(schema: Any) -> dict[str, Any]:
+    return {"properties": {f"x{number}": schema for number in range(4000)}, "required": ["never"]}
+
+
+SLOW = {"pattern": "^(a+)+$"}  # with the text below, for ever
+ENDLESS = [
+    doubling(60),
+    evaluated(60),
+    many({"type": "string"}),
+    many(True),
+    {"properties": {"x": SLOW}},
+    {"patternProperties": {"^(a+)+$": {}}},
+    {"properties": {"x": {"$schema": "https://json-schema.org/draft/2020-12/schema", **SLOW}}},
+    {"$defs": {"r": {"$anchor": "r", "required": ["never"]}}, "allOf": [{"$ref": "#r"}] * 900},
+]
+
+
+@pytest.mark.parametrize("schema", ENDLESS, ids=lambda schema: str(schema)[:40])
+def test_the_agent_judges_where_its_schema_takes_too_long(schema: dict[str, Any]) -> None:
+    text = "a" * 64 + "!"
+    check(schema, {"x": text, text: 1})
+
+
+def test_a_schema_of_usual_size_is_used() -> None:
+    properties = {f"x{number}": {"type": "string", "minLength": 1} for number in range(150)}
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "properties": properties}
+    with pytest.raises(InvalidInput, match=r"^parameters\.x149: 1 is not of type 'string'$"):
+        check(schema, {**dict.fromkeys(properties, "y"), "x149": 1})
