@@ -20,8 +20,6 @@ from labapi.rpc.publisher import Publisher
 
 LOG = log.getLogger(__name__)
 
-MAX_DETAIL = 4000  # characters
-
 # Ways in which an agent loses a case, other than by falling silent.
 LOST_REASONS = frozenset({Reason.AGENT_RESTARTED, Reason.AGENT_STOPPED})
 
@@ -33,7 +31,7 @@ class _Work:
     """What a batch of reports comes to, one list for each statement."""
 
     started: list[tuple[int, datetime.datetime]] = field(default_factory=list)
-    chunks: list[tuple[int, int, bytes]] = field(default_factory=list)
+    chunks: list[outputs.Chunk] = field(default_factory=list)
     sizes: dict[int, int] = field(default_factory=dict)
     finished: dict[int, dict[str, Any]] = field(default_factory=dict)
     lost: list[int] = field(default_factory=list)
@@ -84,23 +82,36 @@ class Reports:
                     report.attempt,
                     report.host,
                 )
-            elif isinstance(report, Output) and report.offset > self._max_output:
-                LOG.warning("output of case %s beyond max_output is dropped", report.case)
             elif isinstance(report, Output):
-                work.chunks.append((row.id, report.offset, report.data))
-                end = report.offset + len(report.data)
-                work.sizes[row.id] = max(end, work.sizes.get(row.id, row.output_size))
+                self._keep(connection, row, report.offset, report.data, work)
             elif row.state in ACTIVE and row.id not in work.finished:
                 if self._may_run_again(report, row):
                     work.lost.append(row.id)
                 else:
+                    if isinstance(report, CaseResult):
+                        self._keep(connection, row, report.output_offset, report.output, work)
                     _take(report, row, now, work)
         attempts.mark_started(connection, work.started)
-        attempts.grow_output(connection, work.sizes)
+        going_on = {row: size for row, size in work.sizes.items() if row not in work.finished}
+        attempts.grow_output(connection, going_on)
         attempts.change(connection, list(work.finished.values()))
         outputs.add(connection, work.chunks)
         attempts.rerun(connection, work.lost, "its agent stopped while it ran; it runs again")
         return work
+
+    def _keep(
+        self, connection: Connection, row: Record, offset: int, data: bytes, work: _Work
+    ) -> None:
+        """Note a piece of output, as far as it lies within ``max_output`` and is new."""
+        data = data[: max(0, self._max_output - offset)]
+        if not data:
+            return
+        piece = (row.id, offset, data)
+        size = work.sizes.get(row.id, row.output_size)
+        # What begins where the output ends is new. Only what comes late, or twice, needs a look.
+        late = offset < size
+        work.chunks += outputs.missing(connection, piece, work.chunks) if late else [piece]
+        work.sizes[row.id] = max(offset + len(data), size)
 
     def _may_run_again(self, report: Report, row: Record) -> bool:
         return (
@@ -131,7 +142,7 @@ def _take(
         "state": State.FINISHED,
         "result": report.result,
         "reason": report.reason,
-        "detail": report.detail[:MAX_DETAIL] if report.detail else None,
+        "detail": report.detail,
         "exit_code": report.exit_code,
         "data": report.data,
         "started_at": started,
@@ -140,7 +151,6 @@ def _take(
         "output_size": max(report.output_size, work.sizes.get(row.id, row.output_size)),
         "output_sent": report.output_offset + len(report.output),
     }
-    work.chunks.append((row.id, report.output_offset, report.output))
     work.events.append(CaseChanged(case=report.case, state=State.FINISHED, result=report.result))
 
 

@@ -20,7 +20,7 @@ from oslo_log import log
 from labapi.exceptions import BadMessage, ForSomebodyElse, Unavailable
 from labapi.rpc import dead_letters
 from labapi.rpc.frames import UNREADABLE, leave_bodies_alone
-from labapi.rpc.messages import MAX_BYTES, Message, decode
+from labapi.rpc.messages import MAX_REPORT, Message, decode
 from labapi.rpc.signing import Verifier
 from labapi.rpc.tally import Tally
 from labapi.rpc.transport import BROKER_ERRORS, Transport, sender
@@ -30,7 +30,7 @@ LOG = log.getLogger(__name__)
 IDLE = 0.5  # seconds between looks at the stop flag and at the connection's heartbeat
 FIRST_PAUSE = 0.2  # seconds after a first error; doubled up to [messaging] retry_interval_max
 UNAVAILABLE_PAUSE = 1.0  # seconds until a batch is tried again whose handler found a server away
-BATCH_BYTES = 4 * MAX_BYTES  # a batch ends with the message that reaches so many
+BATCH_BYTES = MAX_REPORT  # a batch ends with the message that reaches so many
 
 Pair = tuple[Any, Message]  # as it came, and what it says
 

@@ -7,6 +7,7 @@ an older receiver would misread takes a new version. Bytes travel as base64. Tim
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Union
 
 import msgspec
@@ -15,16 +16,30 @@ from labapi.case import Result, State
 from labapi.exceptions import BadMessage
 
 VERSION = 1
-# A larger one is refused: MariaDB as it comes drops the connection at a statement of 16 MiB, which
-# looks like an outage, and the message would be tried again for ever.
-MAX_BYTES = 8 * 1024 * 1024
 
-# What the columns hold.
+# What a stranger sends is bounded. MariaDB as it comes takes statements of 16 MiB, in which a text
+# can be 3.5 times as long as in the message: the largest report, and a batch, stay far below.
+MAX_BYTES = 8 * 1024 * 1024  # of any message
+MAX_REPORT = 2 * 1024 * 1024  # bytes of a message that agents send
+MAX_DATA = 1024 * 1024  # bytes of what a method returned, as JSON
+MAX_DEPTH = 256  # objects and lists within one another; readers of JSON give up at some 900
+
+# Host names end up in routing keys, where # and * would be wildcards, and in names of queues,
+# which have 255 characters at most.
+HOST_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}"
+
+# What the columns hold, and nothing that could forge a line of a log.
+Host = Annotated[str, msgspec.Meta(pattern=rf"^{HOST_PATTERN}\Z")]
+Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}\Z")]
+AgentId = Annotated[Id, msgspec.Meta(max_length=36)]
 Word = Annotated[str, msgspec.Meta(max_length=64)]
+Name = Annotated[str, msgspec.Meta(max_length=255)]
+Detail = Annotated[str, msgspec.Meta(max_length=4000)]
+Text = Annotated[str, msgspec.Meta(max_length=65536)]
 ExitCode = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
 # What an agent has in hand, {attempt: case}; it names no more than this.
 MAX_HELD = 1000
-Held = Annotated[dict[Word, Word], msgspec.Meta(max_length=MAX_HELD)]
+Held = Annotated[dict[Id, Id], msgspec.Meta(max_length=MAX_HELD)]
 Size = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
 
 
@@ -34,10 +49,12 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
     :cvar repeated: a broker need not write it to its disk: if it is restarted, the sender says it
         again, or the receiver finds it in the database
     :cvar signed: a command, which conductors sign and agents obey
+    :cvar max_bytes: a larger one is refused
     """
 
     repeated: ClassVar[bool] = False
     signed: ClassVar[bool] = False
+    max_bytes: ClassVar[int] = MAX_REPORT
 
     version: int = VERSION
 
@@ -51,10 +68,11 @@ class Wake(Message, frozen=True, kw_only=True, tag="wake"):
     """
 
     repeated: ClassVar[bool] = True
+    max_bytes: ClassVar[int] = MAX_BYTES
 
-    hosts: list[str] = []
-    given: list[str] = []
-    cancelled: list[str] = []
+    hosts: list[Name] = []
+    given: list[Id] = []
+    cancelled: list[Id] = []
 
 
 class RunCase(Message, frozen=True, kw_only=True, tag="run_case"):
@@ -70,19 +88,20 @@ class RunCase(Message, frozen=True, kw_only=True, tag="run_case"):
     """
 
     repeated: ClassVar[bool] = True
+    max_bytes: ClassVar[int] = MAX_BYTES
     signed: ClassVar[bool] = True
 
-    case: str
-    attempt: str
-    host: str
-    agent: str | None = None
-    journal: str | None = None
-    plugin: str
-    method: str
+    case: Id
+    attempt: Id
+    host: Host
+    agent: AgentId | None = None
+    journal: AgentId | None = None
+    plugin: Word
+    method: Word
     parameters: dict[str, Any]
     timeout: float
     rank: int = 0
-    request_id: str
+    request_id: Word
 
 
 class CancelCase(Message, frozen=True, kw_only=True, tag="cancel_case"):
@@ -91,9 +110,9 @@ class CancelCase(Message, frozen=True, kw_only=True, tag="cancel_case"):
     repeated: ClassVar[bool] = True
     signed: ClassVar[bool] = True
 
-    case: str
-    attempt: str
-    host: str
+    case: Id
+    attempt: Id
+    host: Host
 
 
 class Introduce(Message, frozen=True, kw_only=True, tag="introduce"):
@@ -102,7 +121,7 @@ class Introduce(Message, frozen=True, kw_only=True, tag="introduce"):
     repeated: ClassVar[bool] = True
     signed: ClassVar[bool] = True
 
-    host: str
+    host: Host
 
 
 class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
@@ -117,9 +136,9 @@ class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
     repeated: ClassVar[bool] = True
     signed: ClassVar[bool] = True
 
-    host: str
-    agent: str
-    challenge: str
+    host: Host
+    agent: AgentId
+    challenge: Word
     clock: float
     accepted: bool = True
 
@@ -130,9 +149,9 @@ class CaseStarted(Message, frozen=True, kw_only=True, tag="case_started"):
     :ivar age: seconds since the start; the receiver subtracts it from its own clock
     """
 
-    case: str
-    attempt: str
-    host: str
+    case: Id
+    attempt: Id
+    host: Host
     age: float = 0.0
 
 
@@ -151,12 +170,12 @@ class CaseResult(Message, frozen=True, kw_only=True, tag="case_result"):
     :ivar output_size: bytes that the method wrote in all; more than was kept if it was cut
     """
 
-    case: str
-    attempt: str
-    host: str
+    case: Id
+    attempt: Id
+    host: Host
     result: Result
     reason: Word | None = None
-    detail: str | None = None
+    detail: Detail | None = None
     exit_code: ExitCode | None = None
     data: Any = None
     waited: float = 0.0
@@ -170,9 +189,9 @@ class CaseResult(Message, frozen=True, kw_only=True, tag="case_result"):
 class Output(Message, frozen=True, kw_only=True, tag="output"):
     """Agent → conductor: a piece of an attempt's output, in bytes from ``offset`` on."""
 
-    case: str
-    attempt: str
-    host: str
+    case: Id
+    attempt: Id
+    host: Host
     offset: Size
     data: bytes
 
@@ -184,7 +203,7 @@ class MethodDescription(msgspec.Struct, frozen=True, kw_only=True):
     :ivar schema: JSON schema of ``parameters``, None if anything goes
     """
 
-    description: str
+    description: Text
     schema: dict[str, Any] | None = None
 
 
@@ -202,15 +221,15 @@ class Announce(Message, frozen=True, kw_only=True, tag="announce"):
     :ivar plugins: ``{plugin: {method: description}}``
     """
 
-    host: str
-    agent: Annotated[str, msgspec.Meta(max_length=36)]
-    journal: Annotated[str, msgspec.Meta(max_length=36)] | None = None
+    host: Host
+    agent: AgentId
+    journal: AgentId | None = None
     held: Held = {}
     address: Word | None
     release: Word
     slots: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 1
-    challenge: str | None = None
-    plugins: dict[str, dict[str, MethodDescription]]
+    challenge: Word | None = None
+    plugins: dict[Word, dict[Word, MethodDescription]]
 
 
 class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
@@ -225,10 +244,10 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
 
     repeated: ClassVar[bool] = True
 
-    host: str
-    agent: str
+    host: Host
+    agent: AgentId
     clock: float
-    challenge: str | None = None
+    challenge: Word | None = None
     held: Held = {}
     facts: dict[str, Any] = {}
 
@@ -236,8 +255,8 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
 class Goodbye(Message, frozen=True, kw_only=True, tag="goodbye"):
     """Agent → conductor: a clean stop; do not wait for heartbeats."""
 
-    host: str
-    agent: str
+    host: Host
+    agent: AgentId
 
 
 class CaseChanged(Message, frozen=True, kw_only=True, tag="case_changed"):
@@ -245,7 +264,7 @@ class CaseChanged(Message, frozen=True, kw_only=True, tag="case_changed"):
 
     repeated: ClassVar[bool] = True
 
-    case: str
+    case: Id
     state: State
     result: Result | None = None
 
@@ -265,17 +284,47 @@ def decode(body: bytes) -> Message:
     """Return the message that a JSON body holds.
 
     :raises BadMessage: not JSON, not a known kind, a field of the wrong type, another version,
-        larger than ``MAX_BYTES``
+        larger than the message may be, nested deeper than ``MAX_DEPTH``
     """
-    if len(body) > MAX_BYTES:
-        raise BadMessage(f"{len(body)} bytes are more than {MAX_BYTES}")
+    _require_size(len(body), MAX_BYTES)
     try:
         message = _decoded(body)
+        deep = too_deep(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadMessage(str(error)) from error
     if message.version != VERSION:
         raise BadMessage(f"version {message.version} is not {VERSION}")
+    _require_size(len(body), message.max_bytes)
+    if deep:
+        raise BadMessage(f"it is nested deeper than {MAX_DEPTH} levels")
+    if isinstance(message, CaseResult) and len(body) > MAX_DATA:
+        _require_size(len(_encoder.encode(message.data)), MAX_DATA)
     return message
+
+
+def too_deep(body: bytes, levels: int = MAX_DEPTH) -> bool:
+    """Say whether JSON is nested deeper than so many levels.
+
+    :raises msgspec.DecodeError: it is not JSON
+    :raises RecursionError: it is nested deeper than a reader can follow
+    """
+    if body.count(b"[") + body.count(b"{") <= levels:
+        return False
+    level = [msgspec.json.decode(body)]
+    for _ in range(levels):
+        level = [inner for value in level for inner in _inside(value)]
+    return any(isinstance(value, dict | list) for value in level)
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _require_size(size: int, most: int) -> None:
+    if size > most:
+        raise BadMessage(f"{size} bytes are more than {most}")
 
 
 def _decoded(body: bytes) -> Message:

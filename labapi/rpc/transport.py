@@ -42,6 +42,7 @@ from oslo_log import log
 from labapi.exceptions import ConfigError
 from labapi.rpc.dead_letters import DEAD_LETTERS
 from labapi.rpc.frames import frame_handler
+from labapi.rpc.messages import HOST_PATTERN
 
 LOG = log.getLogger(__name__)
 
@@ -49,9 +50,7 @@ EXCHANGE = Exchange("labapi", type="topic", durable=True)
 REPORTS = Exchange("labapi.reports", type="topic", durable=True)
 EVENTS = Exchange("labapi.events", type="topic", durable=True)
 
-# Host names end up in routing keys, where # and * would be wildcards, and in names of queues,
-# which have 255 characters at most.
-HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}", re.ASCII)
+HOST_NAME = re.compile(HOST_PATTERN, re.ASCII)
 HOST_NAME_IS = "at most 200 letters, digits and . _ : -, of which the first is a letter or a digit"
 
 BROKER_ERRORS = (amqp.exceptions.AMQPError, OperationalError, OSError)

@@ -22,10 +22,10 @@ from labapi.agent.plugins.run import Run, Stopped, Surroundings
 from labapi.agent.processes.tree import Ended
 from labapi.case import Reason, Result
 from labapi.exceptions import InvalidInput
+from labapi.rpc.messages import MAX_DATA, MAX_DEPTH, too_deep
 
 LOG = log.getLogger(__name__)
 
-MAX_DATA = 1024 * 1024  # bytes of a method's data as JSON
 FULL = (errno.ENOSPC, errno.EDQUOT)
 EXHAUSTED = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
@@ -119,6 +119,12 @@ def _ending(value: Any) -> Ending:
             Result.ERROR,
             Reason.BAD_DATA,
             f"what the method returned is larger than {MAX_DATA} bytes of JSON",
+        )
+    if too_deep(data, MAX_DEPTH - 1):  # the message around it is a level, too
+        return Ending(
+            Result.ERROR,
+            Reason.BAD_DATA,
+            f"what the method returned is nested deeper than {MAX_DEPTH - 1} levels",
         )
     code = outcome.exit_code
     if code is not None and not (isinstance(code, int) and -(2**31) <= code < 2**31):

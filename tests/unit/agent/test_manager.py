@@ -40,7 +40,7 @@ __all__ = ["nap"]
 Start = Callable[..., Agent]
 
 PLUGIN = """
-import sys, time
+import json, sys, time
 from pathlib import Path
 from labapi.agent.plugins import CaseError, Outcome, Plugin, Run, TestFailed, method
 from labapi.exceptions import InvalidInput
@@ -64,6 +64,7 @@ class Bench(Plugin):
     @method("Return what is no JSON")
     def odd(self, run, parameters):
         return {"object": object(), "set": {object()}, "big": "x" * 2_000_000,
+                "deep": json.loads("[" * 300 + "]" * 300),
                 "verdict": Outcome("MAYBE"), "half": "\\ud800"}[parameters["what"]]
 
     @method("Do not end until a file is there, whatever one says")
@@ -209,6 +210,7 @@ def test_what_a_method_returns_is_the_data(bench: Agent, conductor: Conductor, v
         ("odd", "object", "ERROR", "bad_data", "not JSON"),
         ("odd", "set", "ERROR", "bad_data", "not JSON"),
         ("odd", "big", "ERROR", "bad_data", "larger than"),
+        ("odd", "deep", "ERROR", "bad_data", "nested deeper than"),
         ("odd", "verdict", "ERROR", "bad_data", "neither PASS nor FAIL"),
         ("odd", "half", "ERROR", "bad_data", "not JSON"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -151,6 +152,41 @@ def test_output_beyond_the_limit_is_dropped(parts: Parts, command: RunCase) -> N
     assert (row.output_size, parts.database.read(outputs.read, row.id, 0, 9)) == (0, [])
 
 
-def test_a_long_detail_is_cut(parts: Parts, command: RunCase) -> None:
-    parts.reports.handle([result(command, detail="\u4e2d" * 100_000)])
-    assert len(parts.get(command.case).detail) == 4000
+@pytest.fixture
+def small(parts: Parts) -> Iterator[int]:
+    """Have a conductor keep few bytes of a case's output."""
+    before, parts.reports._max_output = parts.reports._max_output, 20
+    yield 20
+    parts.reports._max_output = before
+
+
+def kept(parts: Parts, command: RunCase) -> list[tuple[int, bytes]]:
+    row = parts.get(command.case)
+    return [(r.offset, r.data) for r in parts.database.read(outputs.read, row.id, 0, 99)]
+
+
+def test_no_byte_of_the_output_is_kept_twice(parts: Parts, command: RunCase, small: int) -> None:
+    names = {"case": command.case, "attempt": command.attempt, "host": command.host}
+    batch = [Output(**names, offset=n, data=bytes([65 + n]) * 30) for n in range(10)]
+    parts.reports.handle(list(batch))
+    parts.reports.handle(batch[5:])
+    parts.reports.handle([result(command, output=b"z" * 30, output_offset=7)])
+    assert kept(parts, command) == [(0, b"A" * small)]
+
+
+def test_pieces_that_come_late_fill_the_gaps(parts: Parts, command: RunCase) -> None:
+    names = {"case": command.case, "attempt": command.attempt, "host": command.host}
+    for offset, data in ((4, b"ef"), (8, b"ij")):
+        parts.reports.handle([Output(**names, offset=offset, data=data)])
+    parts.reports.handle([Output(**names, offset=0, data=b"abcdefghijkl")])
+    expected = [(0, b"abcd"), (4, b"ef"), (6, b"gh"), (8, b"ij"), (10, b"kl")]
+    assert kept(parts, command) == expected
+    parts.reports.handle([Output(**names, offset=0, data=b"abcdefghijkl")])
+    assert kept(parts, command) == expected
+
+
+def test_output_before_the_first_piece(parts: Parts, command: RunCase) -> None:
+    names = {"case": command.case, "attempt": command.attempt, "host": command.host}
+    parts.reports.handle([Output(**names, offset=6, data=b"world")])
+    parts.reports.handle([Output(**names, offset=0, data=b"hello ")])
+    assert kept(parts, command) == [(0, b"hello "), (6, b"world")]

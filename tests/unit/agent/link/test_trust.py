@@ -313,7 +313,7 @@ def test_a_case_for_the_predecessor_does_not_run_here(
 ) -> None:
     start()
     mine = conductor.wait(Announce)[0].agent
-    conductor.send(replace(touch(tmp_path / "file"), agent="somebody else"))
+    conductor.send(replace(touch(tmp_path / "file"), agent="somebody-else"))
     wait_for(lambda: "cases here are for another agent" in caplog.text)
     own = replace(case(command="true"), agent=mine)
     conductor.send(own)
