@@ -113,6 +113,9 @@ class Lines:
 
     def _begins(self, number: int, name: str) -> Iterator[Finding]:
         self._section, self._option = name, ""
+        if "[" in name or "]" in name:
+            problem = f"'[{name}]' has more brackets than one before the name and one behind it"
+            yield self._finding(number, problem)
         first = self.numbers.setdefault((name, ""), number)
         if first != number and name != _DEFAULT:
             problem = f"a section of this name stands further up already, in line {first}"

@@ -40,6 +40,11 @@ MISTAKES = {
         "[filter:proxy",
         "[filter:faultwrap]: line {}: '[filter:proxy' has no closing bracket",
     ),
+    "a section with two brackets": (
+        ("[filter:proxy]", "[[filter:proxy]"),
+        "[[filter:proxy",
+        "[[filter:proxy]: line {}: '[[filter:proxy]' has more brackets than one before the name",
+    ),
     "a filter that is not indented": (
         ("\n    sizelimit\n", "\nsizelimit\n"),
         "sizelimit",
