@@ -29,6 +29,7 @@ setup(
         "SQLAlchemy>=2.0.43",
         "PyMySQL[rsa]>=1.1.1",  # with what the passwords of MySQL's own default need
         "alembic>=1.14",
+        "bcrypt>=4.1",
         "cliff>=4.8",
         "keystonemiddleware>=12",
         "oslo.config>=10",
@@ -95,6 +96,7 @@ setup(
             "service_drain = labapi.cmd.manage_services:ServiceDrain",
             "pipeline_check = labapi.cmd.manage_pipeline:PipelineCheck",
             "pipeline_show = labapi.cmd.manage_pipeline:PipelineShow",
+            "user_set = labapi.cmd.manage_users:UserSet",
         ],
         "labapi.servicegroup": [
             "db = labapi.servicegroup.db:Database",
