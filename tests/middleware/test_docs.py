@@ -65,6 +65,7 @@ def prepared(block: str, folder: Path) -> Path:
     if "[pipeline:" not in block:
         (name,) = re.findall(r"^\[filter:(.+)\]$", block, flags=re.MULTILINE)
         block += f"\n[pipeline:main]\npipeline = {name} api\n"
+    block = block.replace("[app:api]\nuse = egg:labapi#api\n", "")
     block += f"\n[app:api]\npaste.app_factory = {__name__}:api\n"
     file = folder / "api-paste.ini"
     file.write_text(block)

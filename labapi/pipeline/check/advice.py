@@ -60,7 +60,7 @@ def _misplaced(part: Part, name: str, left: Sequence[str], guarded: Sequence[boo
     early = [other for other in left if other in _OUTERMOST or other in answering]
     if name == "request_id" and early:
         return f"'{early[0]}' to its left knows no request id; move '{part.name}' to the left of it"
-    if name == "basic" and "ratelimit" not in left:
+    if name == "basic" and "ratelimit" not in left and _counts_no_failures(part):
         return "nobody counts guessed passwords; put 'ratelimit' to the left of 'basic'"
     if name == "cors" and any(guarded):
         return (
@@ -68,3 +68,8 @@ def _misplaced(part: Part, name: str, left: Sequence[str], guarded: Sequence[boo
             " the authentication"
         )
     return None
+
+
+def _counts_no_failures(basic: Part) -> bool:
+    value = basic.local.get("failures_per_address") or basic.given.get("failures_per_address")
+    return value is not None and not value.text.strip()
