@@ -157,7 +157,7 @@ class Client(threading.Thread):
                 self._problem(f"case {case.id} ({case.kind}): ?wait showed {answer['output']!r}")
 
     def _follow(self, case: Accepted) -> str | None:
-        """Read a case's output to its end; return None if that broke off."""
+        """Read a case's output to its end; return None if that broke off, or says that it does."""
         url = f"{self._random.choice(self._lab.urls)}/testcases/{case.id}/output?follow=true"
         try:
             with requests.get(url, stream=True, timeout=60) as answer:
@@ -165,6 +165,8 @@ class Client(threading.Thread):
                 if answer.status_code not in (200, 503):
                     self._problem(f"following was answered {answer.status_code} {answer.text}")
         except requests.RequestException:
+            whole = None
+        if whole is not None and b"[this text ends early" in whole:
             whole = None
         with self._ledger.lock:
             self._ledger.streams["broke off" if whole is None else "ended"] += 1

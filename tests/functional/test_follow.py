@@ -114,6 +114,17 @@ def test_a_follower_who_goes_away(lab: Lab) -> None:
     lab.backend.hints.cancel_wanted(case)
 
 
+def test_a_text_that_ends_before_its_case_says_so(lab: Lab, gate: Gate) -> None:
+    case = post(lab, f"echo begun; {gate.wait}")
+    lab.conf.set_override("max_follow", 1, "api")
+    try:
+        text = b"".join(follow(lab, case))
+    finally:
+        lab.conf.clear_override("max_follow", "api")
+        gate.open()
+    assert text.startswith(b"begun\n\n[this text ends early, ask for the rest from offset 6 on: ")
+
+
 def test_server_sent_events(lab: Lab, gate: Gate) -> None:
     case = post(lab, rf"echo one; {gate.wait}; printf '\377'")
     stream = iter(follow(lab, case, accept="text/event-stream"))

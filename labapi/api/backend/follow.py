@@ -95,7 +95,11 @@ class Follower:
                     yield step.data
         except LabapiError as error:
             LOG.warning("a stream of output ends early: %s", error)
-            yield broken_off(error, self._offset)
+            yield broken_off(str(error), self._offset)
+        else:
+            if not self._ended():
+                why = "the API stops" if self._waiters.ending else "it was followed for long enough"
+                yield broken_off(why, self._offset)
 
     def events(self) -> Iterator[bytes]:
         """Yield server-sent events: ``output`` for each piece, ``end`` with the result.
@@ -125,8 +129,7 @@ class Follower:
         while True:
             yield from self._anew()
             yield from self._new()
-            finished = self._case.state == State.FINISHED and self._whole
-            if finished or self._waiters.ending or time.monotonic() > self._until:
+            if self._ended() or self._waiters.ending or time.monotonic() > self._until:
                 return
             yield None
             self._waiters.wait(self._case.uuid, self._interval)
@@ -150,6 +153,10 @@ class Follower:
             yield piece
         self._whole = True
 
+    def _ended(self) -> bool:
+        """Say whether the case has ended and all of its output was read."""
+        return self._case.state == State.FINISHED and self._whole
+
     def _event(self, step: Piece | Again) -> bytes:
         place = Place(self._offset, self._attempt)
         if isinstance(step, Again):
@@ -164,13 +171,14 @@ class Follower:
         return {"state": case.state, "result": case.result, "reason": case.reason}
 
 
-def broken_off(error: LabapiError, offset: int | None = None) -> bytes:
+def broken_off(why: str, offset: int | None = None) -> bytes:
     """Return what stands at the end of a text that goes no further.
 
+    :param why: a sentence without its full stop
     :param offset: in bytes, where it would have gone on
     """
     rest = "" if offset is None else f" from offset {offset} on"
-    return f"\n[this text ends early, ask for the rest{rest}: {error}]\n".encode()
+    return f"\n[this text ends early, ask for the rest{rest}: {why}]\n".encode()
 
 
 def _described(piece: Piece) -> dict[str, Any]:

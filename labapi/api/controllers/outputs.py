@@ -77,7 +77,7 @@ def _guarded(pieces: Iterator[bytes]) -> Iterator[bytes]:
         yield from pieces
     except LabapiError as error:
         LOG.warning("an answer with output ends early: %s", error)
-        yield broken_off(error)
+        yield broken_off(str(error))
 
 
 def _stream(pieces: Iterator[bytes], content_type: str) -> webob.Response:
