@@ -7,7 +7,7 @@ from typing import NoReturn
 from oslo_config import cfg
 
 from labapi.agent.manager import Agent
-from labapi.cmd import program
+from labapi.cmd import program, start
 from labapi.rpc.transport import Transport
 
 
@@ -23,5 +23,7 @@ def _serve(conf: cfg.ConfigOpts) -> None:
     transport.require_broker()
     agent = Agent(conf, transport)
     agent.start()
+    start.tell_systemd("READY=1")
     stop.wait()
+    start.tell_systemd("STOPPING=1")
     agent.stop()

@@ -26,7 +26,7 @@ from oslo_config import cfg  # noqa: E402
 
 from labapi.api.backend.backend import Backend  # noqa: E402
 from labapi.api.reload import Reloadable  # noqa: E402
-from labapi.cmd import prefork, program  # noqa: E402
+from labapi.cmd import prefork, program, start  # noqa: E402
 from labapi.cmd.approved import Approved  # noqa: E402
 from labapi.db import migration  # noqa: E402
 from labapi.db.session import Database  # noqa: E402
@@ -42,23 +42,32 @@ def main() -> NoReturn:
 
 
 def _serve(conf: cfg.ConfigOpts) -> None:
+    stop = program.stop_requested()
     transport = Transport(conf)
     transport.require_broker()
     database = Database(conf)
-    migration.require_current(database)
+    if not start.wait_for(lambda: migration.require_current(database), stop):
+        return
     # A mistake in the Paste file shows here, before any process is started.
     approved = Approved(Backend.of(conf, transport, database), eventlet.hubs.use_hub)
     database.close()
     listener = _listen(conf)
     sys.stdout.write(f"labapi-api listens on http://{conf.api.host}:{conf.api.port}\n")
     sys.stdout.flush()
+    # Without the broker cases are taken, and wait in the database: that is no reason to wait here.
+    start.tell_systemd("READY=1\nSTATUS=")
     prefork.run(
         conf.api.workers,
         lambda: _work(conf, listener, approved),
         conf.api.stop_timeout,
         approved.renew,
-        listener.close,
+        lambda: _stop(listener),
     )
+
+
+def _stop(listener: socket.socket) -> None:
+    start.tell_systemd("STOPPING=1")
+    listener.close()
 
 
 def _listen(conf: cfg.ConfigOpts) -> socket.socket:

@@ -131,6 +131,7 @@ def _fork(work: Callable[[], None]) -> int:
     try:
         # Ctrl-C reaches the whole process group; the parent passes on what it means.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         _end_with(parent)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED - {signal.SIGHUP})
         work()

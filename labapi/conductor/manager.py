@@ -74,6 +74,12 @@ class Conductor:
             thread.start()
         LOG.info("conductor started")
 
+    @property
+    def listens(self) -> bool:
+        """Whether all its queues are read at this moment."""
+        readers = (thread for thread in self._threads if isinstance(thread, BatchConsumer))
+        return all(reader.consuming.is_set() for reader in readers)
+
     def stop(self) -> None:
         """Finish the batches at hand and stop."""
         for thread in self._threads:
