@@ -13,7 +13,7 @@ from labapi.agent.manager import Agent
 from labapi.api import load
 from labapi.api.backend.backend import Backend
 from labapi.api.reload import Reloadable
-from labapi.cmd import program
+from labapi.cmd import program, start
 from labapi.conductor.manager import Conductor
 from labapi.db import migration, testcases
 from labapi.db.session import Database
@@ -42,6 +42,7 @@ def main() -> NoReturn:
 def _serve(conf: cfg.ConfigOpts) -> None:
     stop = program.stop_requested()
     state = program.make_state_folder(conf)
+    program.have_alone(state, "labapi-all")
     transport = Transport(conf)
     database = Database(conf)
     server = _bind(conf)
@@ -62,7 +63,9 @@ def _serve(conf: cfg.ConfigOpts) -> None:
         url = f"http://{server.bind_addr[0]}:{server.bind_addr[1]}"
         sys.stdout.write(WELCOME.format(url=url, host=conf.agent.host, state=state))
         sys.stdout.flush()
+        start.tell_systemd("READY=1")
         stop.wait()
+        start.tell_systemd("STOPPING=1")
         # cheroot waits for every request under way, however long it takes.
         behind.waiters.let_go()
     finally:

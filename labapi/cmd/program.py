@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import queue
 import signal
@@ -16,7 +17,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from labapi import config, logs
-from labapi.exceptions import LabapiError
+from labapi.exceptions import ConfigError, LabapiError
 
 LOG = log.getLogger(__name__)
 
@@ -105,3 +106,19 @@ def make_state_folder(conf: cfg.ConfigOpts) -> Path:
     except OSError as error:
         raise OSError(f"the state folder {folder} cannot be written: {error.strerror}") from error
     return folder
+
+
+def have_alone(folder: Path, prog: str) -> None:
+    """Keep other programs of this name out of a folder until this process ends.
+
+    :raises ConfigError: one is in it
+    """
+    lock = os.open(folder / f"{prog}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise ConfigError(
+            f"another {prog} uses the state folder {folder}; stop it, or give this one another"
+            " with --state-path"
+        ) from None

@@ -126,6 +126,22 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
     assert done.stderr == f"labapi-all: cannot listen on 127.0.0.1:{port}: Address already in use\n"
 
 
+def test_another_one_in_the_state_folder(tmp_path: Path) -> None:
+    first = start(tmp_path, free_port())
+    first.says("listens on")
+    args = ["--state-path", str(tmp_path), "--api-port", str(free_port()), "--agent-host", "other"]
+    done = run("labapi-all", *args)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"labapi-all: another labapi-all uses the state folder {tmp_path}; stop it, or give this"
+        " one another with --state-path\n"
+    )
+    assert first.stop(signal.SIGKILL) == -signal.SIGKILL
+    second = start(tmp_path, free_port(), "second")
+    second.says("listens on")
+    assert second.stop() == 0
+
+
 def test_a_state_folder_that_cannot_be_written(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
