@@ -53,11 +53,13 @@ class Catalogue(NamedTuple):
     :ivar plugins: ``{plugin: {method: …}}``
     :ivar names: of the plugins, separated by commas
     :ivar descriptions: ``{plugin: {method: description}}`` as JSON
+    :ivar problem: why it cannot be read; then it has no plugins
     """
 
     plugins: dict[str, dict[str, Method]]
     names: str
     descriptions: msgspec.Raw
+    problem: str | None = None
 
 
 _decode = msgspec.json.Decoder(dict[str, dict[str, Method]]).decode
@@ -69,7 +71,10 @@ def read(text: str) -> Catalogue:
 
 
 def _read(text: str) -> Catalogue:
-    plugins = _decode(text)
+    try:
+        plugins = _decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        return Catalogue({}, "", msgspec.Raw(b"{}"), str(error))
     descriptions = {
         plugin: {name: method.description for name, method in methods.items()}
         for plugin, methods in plugins.items()
@@ -85,7 +90,10 @@ def check(host: Record, plugin: str, method: str, parameters: dict[str, Any]) ->
 
     :raises InvalidInput: it does not, or they do not; the text lists what there is
     """
-    plugins = read(host.plugins).plugins
+    announced = read(host.plugins)
+    if announced.problem is not None:
+        raise InvalidInput(f"host: what host {host.host} announces cannot be read")
+    plugins = announced.plugins
     if plugin not in plugins:
         raise InvalidInput(
             f"plugin: host {host.host} has no plugin {plugin!r}; {lookup.there_is(plugins, plugin)}"
@@ -119,7 +127,10 @@ def _validator(schema: bytes) -> Any:
         return None  # anything goes
     if not _is_bounded(schema):
         return None
-    document = msgspec.json.decode(schema)
+    try:
+        document = msgspec.json.decode(schema, type=dict)
+    except (msgspec.DecodeError, RecursionError):
+        return None
     # The schema itself is read as of the draft that agents use, and parts of it are not of others.
     drafts = 0 if document.pop("$schema", None) is None else 1
     if schema.count(b'"$schema"') > drafts or deeper_than(document, MAX_DEPTH):

@@ -27,6 +27,8 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
+from labapi.nesting import deeper_than
+
 
 class UTCDateTime(TypeDecorator[datetime.datetime]):
     """A point in time with microseconds, kept as UTC and returned as an aware datetime."""
@@ -51,6 +53,11 @@ class UTCDateTime(TypeDecorator[datetime.datetime]):
         return None if value is None else value.replace(tzinfo=datetime.UTC)
 
 
+# What stands in the place of a JSON value that cannot be shown, and the deepest one that can.
+CANNOT_BE_SHOWN = "cannot_be_shown"
+MAX_DEPTH = 200
+
+
 class JSONText(TypeDecorator[Any]):
     """A JSON value kept as text: nothing looks into it with SQL."""
 
@@ -62,8 +69,17 @@ class JSONText(TypeDecorator[Any]):
         return None if value is None else msgspec.json.encode(value).decode()
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        """Decode."""
-        return None if value is None else msgspec.json.decode(value)
+        """Decode; a value that cannot be shown says so in its place, and breaks no list."""
+        if value is None:
+            return None
+        try:
+            document = msgspec.json.decode(value)
+        except (msgspec.DecodeError, RecursionError) as error:
+            return {CANNOT_BE_SHOWN: str(error)}
+        nested = value.count("[") + value.count("{")
+        if nested > MAX_DEPTH and deeper_than(document, MAX_DEPTH):
+            return {CANNOT_BE_SHOWN: f"it is nested deeper than {MAX_DEPTH} levels"}
+        return document
 
 
 BigId = BigInteger().with_variant(Integer(), "sqlite")

@@ -35,4 +35,5 @@ def detail(host: Record, now: datetime.datetime, liveness: Liveness) -> dict[str
         "last_seen": host.last_seen_at,
         "slots": host.slots,
         "release": host.release,
+        **({"problem": announced.problem} if announced.problem is not None else {}),
     }

@@ -33,7 +33,7 @@ def test_it_is_read_as_it_was_written() -> None:
 
 
 def test_there_may_be_no_plugins() -> None:
-    assert catalogue.read("{}") == ({}, "", msgspec.Raw(b"{}"))
+    assert catalogue.read("{}") == ({}, "", msgspec.Raw(b"{}"), None)
 
 
 def test_the_same_announcement_is_decoded_once() -> None:
