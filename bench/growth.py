@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import datetime
 import http.client
 import json
 import sys
@@ -132,9 +133,16 @@ def _started(
         "one case": f"/v2.1/testcases/{case[0].uuid}",
         "the newest 20 cases": "/v2.1/testcases?limit=20",
         "the newest 20 of a host": f"/v2.1/testcases?limit=20&host=bench-{hosts // 2}",
+        "the newest 20 that failed": "/v2.1/testcases?limit=20&result=FAIL",
+        "the newest 20 since yesterday": f"/v2.1/testcases?limit=20&since={_yesterday()}",
         "run a case": "/v2.1/testcases?wait=30",
     }
     return Size(hosts, cases, installation.port, paths)
+
+
+def _yesterday() -> str:
+    now = datetime.datetime.now(datetime.UTC)
+    return (now - datetime.timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _table(small: Size, large: Size) -> str:

@@ -16,6 +16,18 @@ from labapi.db.session import Database
 Step = tuple[str, str, Any]  # what it is for, the statement, its parameters
 
 
+FILTERS: tuple[dict[str, str], ...] = (
+    {"project_id": "noauth"},
+    {"host": "bench-7"},
+    {"plugin": "linux_system"},
+    {"method": "run_shell"},
+    {"result": "FAIL"},
+    {"state": "running"},
+    {"state": "finished"},
+    {"project_id": "noauth", "result": "FAIL"},
+)
+
+
 class Recorder:
     """Notes the statements that are sent while it is open."""
 
@@ -102,15 +114,20 @@ def _go_the_way_of_a_case(connection: Connection, recorder: Recorder) -> None:
         ("API: one case", lambda: testcases.get(connection, claimed.uuid)),
         ("API: its output", lambda: outputs.read(connection, locked.id, 0, 16)),
         ("API: newest cases", lambda: _page(connection, {})),
-        ("API: newest of a project", lambda: _page(connection, {"project_id": "noauth"})),
-        ("API: newest of a host", lambda: _page(connection, {"host": host})),
+        ("API: since an hour ago", lambda: _page(connection, {}, now)),
     ):
         recorder.label = label
         step()
+    for filters in FILTERS:
+        recorder.label = f"API: newest of {', '.join(map('='.join, filters.items()))}"
+        _page(connection, filters)
 
 
-def _page(connection: Connection, filters: dict[str, str]) -> None:
-    testcases.page(connection, filters, since=None, before=10**6, limit=100)
+def _page(
+    connection: Connection, filters: dict[str, str], now: datetime.datetime | None = None
+) -> None:
+    since = now and now - datetime.timedelta(hours=1)
+    testcases.page(connection, filters, since=since, before=10**6, limit=100)
 
 
 def _on_mariadb(connection: Connection, statement: str, parameters: Any) -> list[tuple[str, ...]]:

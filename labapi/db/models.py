@@ -164,6 +164,11 @@ class TestCase(Base):
         Index("ix_testcases_state_host_queue_rank_id", "state", "host", "queue_rank", "id"),
         Index("ix_testcases_host_id", "host", "id"),
         Index("ix_testcases_project_id_id", "project_id", "id"),
+        # For the filters of the list: what has the value, in the order of the list.
+        Index("ix_testcases_result_id", "result", "id"),
+        Index("ix_testcases_plugin_id", "plugin", "id"),
+        Index("ix_testcases_method_id", "method", "id"),
+        Index("ix_testcases_created_at", "created_at"),
         _MYSQL,
     )
     __test__ = False  # pytest: this is not a test
