@@ -41,7 +41,6 @@ from labapi.rpc.transport import Transport, agent_queue, control_queue
 LOG = log.getLogger(__name__)
 
 CONTROL_BATCH = 50  # messages
-PAUSED = 30.0  # seconds without a turn of the timers, beyond the usual, that mean we were stopped
 ROOM_WAIT = 5.0  # seconds that commands wait here for room; the broker tolerates as much silence
 LAST_WORDS = 1.0  # seconds of the time for stopping that are kept for sending reports
 
@@ -106,6 +105,7 @@ class Agent:
             self._transport,
             self.host,
             confirmed=lambda reports: self._teller.confirmed(reports),
+            lost=lambda: self._signs.lost_contact(),
             back=self._introduce,
         )
         self._teller = Teller(self.host, self._journal, self._reporter)
@@ -123,6 +123,7 @@ class Agent:
         )
         duties = Duties(
             heartbeat=self._signs.beat,
+            resumed=self._resumed,
             flush=self._teller.flush,
             abandon=self._abandon,
             tidy=lambda: self._journal.forget(options.journal_keep),
@@ -186,13 +187,13 @@ class Agent:
 
     def _take(self, commands: list[Message]) -> None:
         """Journal attempts, then let them run; the broker is told after this returns."""
-        if self._timers.late() > PAUSED:
+        if self._timers.paused:
             # The broker has given up this connection, and the conductor perhaps this host; what
             # is still in the pipe is as old as the pause was long.
             raise Unavailable("this agent was stopped for a while")
         runs = [c for c in commands if isinstance(c, RunCase) and self._is_mine(c)]
         runs = self._trust.for_this_agent(runs, self._state.agent)
-        runs = [run for run in runs if self._is_for_this_journal(run)]
+        runs = [run for run in runs if self._is_of_this_session(run)]
         if not self._slots.room(self._options.max_waiting, ROOM_WAIT):
             raise Unavailable(f"{self._options.max_waiting} cases wait here already")
         with self._intake:
@@ -232,6 +233,10 @@ class Agent:
             elif isinstance(command, Welcome) and command.agent == self._state.agent:
                 self._trust.welcomed(command)
 
+    def _resumed(self) -> None:
+        self._signs.lost_contact()
+        self._introduce()
+
     def _introduce(self) -> None:
         self._signs.announce()
 
@@ -255,10 +260,10 @@ class Agent:
             return False
         return True
 
-    def _is_for_this_journal(self, run: RunCase) -> bool:
-        if run.journal in (None, self._journal.id):
+    def _is_of_this_session(self, run: RunCase) -> bool:
+        if run.session in (None, self._signs.session):
             return True
-        LOG.warning("case %s may have run before the journal was lost; it does not run", run.case)
+        LOG.info("case %s was given before contact was lost; it runs if it is resent", run.case)
         return False
 
     # Attempts: in the thread of their slot.

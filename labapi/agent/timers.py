@@ -18,6 +18,7 @@ LOG = log.getLogger(__name__)
 
 ABANDON = 10.0  # seconds beyond kill_grace that a method has to come back once it has to end
 SOON = 0.05  # seconds after which a case has not finished in a moment: its start is reported
+PAUSED = 30.0  # seconds behind the plan that mean that this process was stopped
 TIDY = 3600.0  # seconds between removals of old entries from the journal
 
 
@@ -26,6 +27,7 @@ class Duties:
     """What to do, and how often.
 
     :ivar heartbeat: sends one
+    :ivar resumed: called when this process was stopped for a while and goes on
     :ivar flush: tells that an attempt has started, and what it has written since the last time
     :ivar abandon: reports an attempt whose method does not come back
     :ivar tidy: forgets what is old
@@ -35,6 +37,7 @@ class Duties:
     """
 
     heartbeat: Callable[[], None]
+    resumed: Callable[[], None]
     flush: Callable[[Attempt], None]
     abandon: Callable[[Attempt], None]
     tidy: Callable[[], object]
@@ -65,9 +68,10 @@ class Timers(threading.Thread):
                 self._asked = True
                 self._change.notify()
 
-    def late(self) -> float:
-        """Return the seconds by which this thread is behind its plan."""
-        return max(0.0, time.monotonic() - self._next_look) if self._next_look else 0.0
+    @property
+    def paused(self) -> bool:
+        """Say whether this process was stopped, and this thread has not gone on yet."""
+        return 0.0 < self._next_look < time.monotonic() - PAUSED
 
     def stop(self) -> None:
         """End the thread."""
@@ -80,6 +84,8 @@ class Timers(threading.Thread):
         """Do what is due, then sleep until something is."""
         heartbeat = tidy = time.monotonic()
         while not self._stopping:
+            if self.paused:
+                self._guarded(self._duties.resumed)
             now = time.monotonic()
             if now >= heartbeat:
                 self._guarded(self._duties.heartbeat)

@@ -57,7 +57,7 @@ class Dispatcher:
         wanted = list(cases)
         if wanted:
             rows = self._database.read(queue.given, wanted)
-            self._send_first(rows, {row.host: row.agent for row in rows})
+            self._send_first(rows, {row.host: row for row in rows})
 
     def dispatch(self, hosts: Iterable[str]) -> None:
         """Claim what waits for these hosts, as far as they have room, and send it."""
@@ -69,7 +69,7 @@ class Dispatcher:
         free = {row.host: room for row in rows if (room := self._room.of(row, now))}
         if free:
             claimed = self._database.write(queue.claim, free, now)
-            self._send_first(claimed, {row.host: row.agent for row in rows})
+            self._send_first(claimed, {row.host: row for row in rows})
 
     def arrived(self, hosts: Iterable[str]) -> None:
         """Resend what hosts that announce themselves have not begun, and send what waits."""
@@ -86,19 +86,20 @@ class Dispatcher:
         One that no queue takes now may have reached its agent before: nothing follows from it.
         """
         if cases:
-            known = self._database.read(host_queries.known, {case.host for case in cases})
-            self._send(cases, {host: row.agent for host, row in known.items()})
+            self._send(
+                cases, self._database.read(host_queries.known, {case.host for case in cases})
+            )
 
-    def _send_first(self, cases: Sequence[Record], owners: Mapping[str, str]) -> None:
-        if nowhere := self._send(cases, owners):
+    def _send_first(self, cases: Sequence[Record], hosts: Mapping[str, Record]) -> None:
+        if nowhere := self._send(cases, hosts):
             why = "the host's queue does not exist; its agent never connected to this broker"
             self._database.write(queue.release, nowhere, why)
 
-    def _send(self, cases: Sequence[Record], owners: Mapping[str, str]) -> list[str]:
+    def _send(self, cases: Sequence[Record], hosts: Mapping[str, Record]) -> list[str]:
         """Send commands; return the attempts that no queue took."""
         if not cases:
             return []
-        envelopes = [self._command(case, owners.get(case.host)) for case in cases]
+        envelopes = [self._command(case, hosts.get(case.host)) for case in cases]
         try:
             unroutable = self._publisher.publish(envelopes)
         except BrokerUnavailable as error:
@@ -123,13 +124,14 @@ class Dispatcher:
         except BrokerUnavailable as error:
             LOG.warning("%d cases will be told again to end: %s", len(envelopes), error)
 
-    def _command(self, case: Record, owner: str | None) -> Envelope:
+    def _command(self, case: Record, host: Record | None) -> Envelope:
         return Envelope(
             RunCase(
                 case=case.uuid,
                 attempt=case.attempt,
                 host=case.host,
-                agent=owner,
+                agent=host.agent if host else None,
+                session=host.session if host else None,
                 plugin=case.plugin,
                 method=case.method,
                 parameters=case.parameters,

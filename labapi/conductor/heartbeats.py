@@ -16,19 +16,29 @@ import datetime
 import random
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from oslo_config import cfg
 from oslo_log import log
 from sqlalchemy import Connection
 
+from labapi.case import Result, State
+from labapi.conductor import events, forgotten, orders
 from labapi.db import hosts, services
-from labapi.db.session import Database
+from labapi.db.session import Database, Record
 from labapi.exceptions import BrokerUnavailable
-from labapi.rpc.messages import Announce, Goodbye, Heartbeat, Introduce, Message, Welcome
+from labapi.rpc.messages import (
+    Announce,
+    CaseChanged,
+    Goodbye,
+    Heartbeat,
+    Introduce,
+    Message,
+    Welcome,
+)
 from labapi.rpc.publisher import Envelope, Publisher
 from labapi.rpc.transport import HOST_NAME, control_key
 from labapi.servicegroup.driver import Liveness
@@ -51,12 +61,31 @@ class _Known:
 
     :ivar service: ``services.id`` of its agent
     :ivar agent: UUID of the agent that the host belongs to
+    :ivar session: as its agent announced it
     :ivar until: monotonic time at which to look closely again
     """
 
     service: int
     agent: str
+    session: str | None
     until: float
+
+
+class _Heard(NamedTuple):
+    """What a batch of signs has come to.
+
+    :ivar signs: those that count
+    :ivar refused: those of agents that their hosts do not belong to
+    :ivar known: the hosts among them that are known
+    :ivar ended: UUIDs of cases that were lost
+    :ivar complete: all services are there that were to be stamped
+    """
+
+    signs: list[Sign]
+    refused: list[Sign]
+    known: dict[str, Record]
+    ended: list[str]
+    complete: bool
 
 
 class Heartbeats:
@@ -77,6 +106,7 @@ class Heartbeats:
         guarded: bool = True,
     ) -> None:
         self._facts_interval: float = conf.conductor.facts_interval
+        self._max_attempts: int = conf.conductor.max_attempts
         self._database = database
         self._publisher = publisher
         self._arrived = arrived
@@ -100,13 +130,20 @@ class Heartbeats:
         usual = self._usual(signs)
         ids = [self._known[host].service for host in usual]
         close = [sign for sign in signs if sign.host not in usual]
-        close, refused, known, complete = self._database.write(self._apply, ids, close, now)
+        heard = self._database.write(self._apply, ids, close, now)
+        close = heard.signs
         self._liveness.heard(usual | {sign.host for sign in close}, now)
-        if not complete:
+        if not heard.complete:
             self._known.clear()  # somebody removed hosts: look at everything once
-        self._remember(known, {sign.host for sign in close if isinstance(sign, Heartbeat)})
-        heard = {sign.host for sign in close if not isinstance(sign, Goodbye)}
-        self._answer(close, refused, sorted(heard - known.keys()))
+        self._remember(heard.known, {sign.host for sign in close if isinstance(sign, Heartbeat)})
+        self._answer(close, heard.refused, _strangers(close, heard.known))
+        events.announce(
+            self._publisher,
+            [CaseChanged(case=c, state=State.FINISHED, result=Result.ERROR) for c in heard.ended],
+        )
+        refused = {sign.host for sign in heard.refused}
+        beats = [s for s in signs if isinstance(s, Heartbeat) and s.host not in refused]
+        orders.end(self._publisher, orders.stale(self._database, beats))
         self._arrived({sign.host for sign in close if isinstance(sign, Announce)})
 
     def _usual(self, signs: list[Sign]) -> set[str]:
@@ -121,7 +158,7 @@ class Heartbeats:
             goes_on = (
                 known is not None
                 and isinstance(sign, Heartbeat)
-                and known.agent == sign.agent
+                and (known.agent, known.session) == (sign.agent, sign.session)
                 and now < known.until
                 and sign.challenge is None
             )
@@ -130,10 +167,10 @@ class Heartbeats:
 
     def _apply(
         self, connection: Connection, ids: list[int], signs: list[Sign], now: datetime.datetime
-    ) -> tuple[list[Sign], list[Sign], dict[str, Any], bool]:
-        """Return signs that count, signs that do not, known hosts, whether all ids are there."""
+    ) -> _Heard:
         complete = services.touch(connection, ids, now) if ids else True
-        signs, refused = self._divide(connection, signs)
+        before = hosts.known(connection, {sign.host for sign in signs}) if signs else {}
+        signs, refused = self._divide(signs, before)
         hosts.dispute(connection, {sign.host: sign.agent for sign in refused})
         alive: dict[str, Facts | None] = {}
         gone: dict[str, Facts | None] = {}
@@ -143,18 +180,20 @@ class Heartbeats:
             here[sign.host] = _facts(sign, now) or here.get(sign.host)
             away.pop(sign.host, None)
         # Of several announcements in one batch, a host's last one counts.
-        announced = {sign.host: said(sign) for sign in signs if isinstance(sign, Announce)}
-        hosts.announce(connection, announced, now)
+        announced = {sign.host: sign for sign in signs if isinstance(sign, Announce)}
+        ended = forgotten.lose(connection, before, announced, now, max_attempts=self._max_attempts)
+        hosts.announce(connection, {host: said(sign) for host, sign in announced.items()}, now)
         services.beat(connection, services.AGENT, alive, now)
         services.beat(connection, services.AGENT, gone, now, stopped=True)
         known = hosts.known(connection, alive) if alive else {}
-        return signs, refused, known, complete
+        return _Heard(signs, refused, known, ended, complete)
 
-    def _divide(self, connection: Connection, signs: list[Sign]) -> tuple[list[Sign], list[Sign]]:
+    def _divide(
+        self, signs: list[Sign], known: Mapping[str, Record]
+    ) -> tuple[list[Sign], list[Sign]]:
         """Return the signs of agents that their hosts belong to, and those of others."""
-        if not self._guarded or not signs:
+        if not self._guarded:
             return signs, []
-        known = hosts.known(connection, {sign.host for sign in signs})
         owners = {host: row.agent for host, row in known.items()}
         divided: tuple[list[Sign], list[Sign]] = ([], [])
         for sign in signs:
@@ -169,7 +208,7 @@ class Heartbeats:
             # Spread, so that hosts that came together are not looked at together for ever.
             pause = self._facts_interval * random.uniform(0.5, 1.0)  # noqa: S311
             until = now + pause if row.host in told else now
-            self._known[row.host] = _Known(row.id, row.agent, until)
+            self._known[row.host] = _Known(row.id, row.agent, row.session, until)
 
     def _note_dispute(self, sign: Sign) -> None:
         if self._disputed.get(sign.host) != sign.agent:
@@ -197,6 +236,20 @@ class Heartbeats:
             LOG.warning("%d hosts were not answered: %s", len(envelopes), error)
 
 
+def _strangers(signs: list[Sign], known: Mapping[str, Record]) -> list[str]:
+    """Return the hosts that have to introduce themselves: unknown, or lately without contact."""
+    introduced = {sign.host for sign in signs if isinstance(sign, Announce)}
+    return sorted(
+        {
+            sign.host
+            for sign in signs
+            if isinstance(sign, Heartbeat)
+            and sign.host not in introduced
+            and (sign.host not in known or known[sign.host].session != sign.session)
+        }
+    )
+
+
 def _challenge(sign: Sign) -> str:
     """Return the challenge that a sign of life comes with, empty if none."""
     challenge = None if isinstance(sign, Goodbye) else sign.challenge
@@ -222,6 +275,8 @@ def said(announced: Announce) -> dict[str, Any]:
         "release": announced.release,
         "slots": announced.slots,
         "plugins": announced.plugins,
+        "journal": announced.journal,
+        "session": announced.session,
     }
 
 

@@ -11,9 +11,10 @@ from oslo_config import cfg
 from oslo_log import log
 
 from labapi.case import ACTIVE, Reason, Result, State
-from labapi.conductor import events
+from labapi.conductor import events, orders
 from labapi.conductor.dispatch import Dispatcher
 from labapi.conductor.hearing import Hearing
+from labapi.conductor.orders import Stale
 from labapi.db import attempts, queue, services
 from labapi.db.session import Database, Record
 from labapi.rpc.messages import CaseChanged
@@ -35,13 +36,14 @@ UNTOUCHED = "the host was stopped before the case came"
 
 @dataclass
 class _Findings:
-    """What a look at the unfinished cases comes to: UUIDs, but for ``untouched`` (attempts)."""
+    """What a look at the unfinished cases comes to: UUIDs; ``untouched``, ``stale``: attempts."""
 
     verdicts: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
     lost: list[str] = field(default_factory=list)
     untouched: list[str] = field(default_factory=list)
     cancel: list[str] = field(default_factory=list)
     resend: list[str] = field(default_factory=list)
+    stale: set[Stale] = field(default_factory=set)
     remarks: dict[str, str | None] = field(default_factory=dict)
 
 
@@ -114,6 +116,8 @@ class Reaper(threading.Thread):
             self._tell(ended, LOST[0])
         for verdict, cases in found.verdicts.items():
             self._finish(cases, now, ACTIVE, verdict)
+        # What has its verdict does not begin any more, and does not go on.
+        orders.end(self._publisher, found.stale)
         self._dispatcher.cancel(found.cancel)
         if found.resend:
             self._dispatcher.resend(self._database.write(queue.resend, found.resend, now))
@@ -124,6 +128,7 @@ class Reaper(threading.Thread):
             found.untouched.append(case.attempt)
         elif lost:
             found.lost.append(case.uuid)
+            found.stale.add(Stale(case.uuid, case.attempt, case.host))
         elif down:
             # Nothing is decided: what the host reports until it is lost counts.
             self._down_at[case.host] = now
@@ -131,6 +136,7 @@ class Reaper(threading.Thread):
                 found.remarks[case.uuid] = _down(case)
         elif verdict := self._overdue(case, now):
             found.verdicts[verdict].append(case.uuid)
+            found.stale.add(Stale(case.uuid, case.attempt, case.host))
         else:
             if (case.detail or "").startswith(DOWN):
                 found.remarks[case.uuid] = None

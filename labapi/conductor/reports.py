@@ -12,13 +12,17 @@ from oslo_log import log
 from sqlalchemy import Connection
 
 from labapi.case import ACTIVE, Reason, State
-from labapi.conductor import events
+from labapi.conductor import events, orders
+from labapi.conductor.orders import Stale
 from labapi.db import attempts, outputs
 from labapi.db.session import Database, Record
 from labapi.rpc.messages import CaseChanged, CaseResult, CaseStarted, Message, Output
 from labapi.rpc.publisher import Publisher
 
 LOG = log.getLogger(__name__)
+
+# Verdicts of conductors: the agent may not know of them.
+GIVEN_UP = frozenset({Reason.AGENT_LOST, Reason.EXPIRED})
 
 # Ways in which an agent loses a case, other than by falling silent.
 LOST_REASONS = frozenset({Reason.AGENT_RESTARTED, Reason.AGENT_STOPPED})
@@ -35,6 +39,7 @@ class _Work:
     sizes: dict[int, int] = field(default_factory=dict)
     finished: dict[int, dict[str, Any]] = field(default_factory=dict)
     lost: list[int] = field(default_factory=list)
+    stale: set[Stale] = field(default_factory=set)
     events: list[CaseChanged] = field(default_factory=list)
 
 
@@ -42,7 +47,8 @@ class Reports:
     """Takes in what agents report, a batch in one transaction.
 
     A report counts only if it is of the current attempt and comes from the host that the attempt
-    was given to; any other is logged and changes nothing.
+    was given to; any other is logged and changes nothing. An agent that goes on with an attempt
+    that was given up is told to end it.
 
     :param room: called with the names of hosts that have finished something
     """
@@ -66,6 +72,7 @@ class Reports:
         now = datetime.datetime.now(datetime.UTC)
         work = self._database.write(self._apply, reports, now)
         events.announce(self._publisher, work.events)
+        orders.end(self._publisher, work.stale)
         self._room({report.host for report in reports if isinstance(report, CaseResult)})
 
     def _apply(
@@ -75,6 +82,8 @@ class Reports:
         rows = attempts.lock(connection, {report.case for report in reports})
         for report in reports:
             row = rows.get(report.case)
+            if not isinstance(report, CaseResult) and not _is_current(report, row):
+                work.stale.add(Stale(report.case, report.attempt, report.host))
             if row is None or (row.attempt, row.host) != (report.attempt, report.host):
                 LOG.warning(
                     "a report counts for nothing: case %s attempt %s from host %s",
@@ -121,6 +130,15 @@ class Reports:
             and row.rerun_on_loss
             and row.attempts < self._max_attempts
         )
+
+
+def _is_current(report: Report, row: Record | None) -> bool:
+    """Say whether the attempt that a report names is to go on."""
+    return (
+        row is not None
+        and (row.attempt, row.host) == (report.attempt, report.host)
+        and (row.state != State.FINISHED or row.reason not in GIVEN_UP)
+    )
 
 
 def _take(

@@ -32,6 +32,7 @@ _LOCK = (
         TestCase.uuid,
         TestCase.host,
         TestCase.state,
+        TestCase.reason,
         TestCase.attempt,
         TestCase.attempts,
         TestCase.rerun_on_loss,
@@ -63,6 +64,9 @@ _REMARK = (
 _ACTIVE_OF = select(TestCase.uuid).where(
     TestCase.state.in_(ACTIVE), TestCase.host == bindparam("host")
 )
+_CURRENT = select(TestCase.uuid, TestCase.attempt, TestCase.host).where(TestCase.state.in_(ACTIVE))
+_CURRENT_OF = _CURRENT.where(TestCase.uuid.in_(bindparam("uuids", expanding=True)))
+_CURRENT_ON = _CURRENT.where(TestCase.host.in_(bindparam("hosts", expanding=True)))
 _DROP_OUTPUT = delete(OutputChunk).where(
     OutputChunk.testcase_id.in_(bindparam("ids", expanding=True))
 )
@@ -142,6 +146,18 @@ def active(connection: Connection, before: datetime.datetime) -> Sequence[Record
 def active_on(connection: Connection, host: str) -> list[str]:
     """Return UUIDs of the cases that a host was given and has not finished."""
     return list(connection.execute(_ACTIVE_OF, {"host": host}).scalars())
+
+
+def current(connection: Connection, cases: Iterable[str]) -> set[tuple[str, str, str]]:
+    """Return ``(UUID, attempt, host)`` of those of these cases that a host is to have."""
+    rows = connection.execute(_CURRENT_OF, {"uuids": list(cases)})
+    return {(row.uuid, row.attempt, row.host) for row in rows}
+
+
+def current_on(connection: Connection, hosts: Iterable[str]) -> set[tuple[str, str, str]]:
+    """Return ``(UUID, attempt, host)`` of the cases that these hosts are to have."""
+    rows = connection.execute(_CURRENT_ON, {"hosts": list(hosts)})
+    return {(row.uuid, row.attempt, row.host) for row in rows}
 
 
 def finish(

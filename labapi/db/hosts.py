@@ -63,7 +63,7 @@ _HEARD = (
 _META = select(Host.meta).where(Host.id == bindparam("id")).with_for_update()
 _SET_META = update(Host).where(Host.id == bindparam("row")).values(meta=bindparam("new_meta"))
 _KNOWN = (
-    select(Host.host, Host.agent, Service.id)
+    select(Host.host, Host.agent, Host.journal, Host.session, Service.id)
     .outerjoin(Service, LIVE)
     .where(Host.host.in_(bindparam("hosts", expanding=True)))
 )
@@ -72,7 +72,7 @@ _DISPUTED = select(Host.host, Host.disputed_by).where(Host.disputed_by.is_not(No
 _ACCEPT = (
     update(Host)
     .where(Host.host == bindparam("of"), Host.disputed_by.is_not(None))
-    .values(agent=Host.disputed_by)
+    .values(agent=Host.disputed_by, journal=None, session=None)
 )
 
 
@@ -109,7 +109,8 @@ def announce(
 ) -> None:
     """Write down what hosts say of themselves.
 
-    :param announced: ``{host: {"address", "agent", "release", "slots", "plugins"}}``
+    :param announced: ``{host: {"address", "agent", "release", "slots", "plugins", "journal",
+        "session"}}``
     """
     rows = [
         {"uuid": str(uuid.uuid4()), "host": host, **said, "created_at": now}

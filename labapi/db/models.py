@@ -120,6 +120,9 @@ class Host(Base):
     host: Mapped[str] = mapped_column(String(255))
     address: Mapped[str | None] = mapped_column(String(64), index=True)
     agent: Mapped[str] = mapped_column(String(36))
+    # Ids of what the agent remembers its attempts in, and of the time since it lost contact.
+    journal: Mapped[str | None] = mapped_column(String(36))
+    session: Mapped[str | None] = mapped_column(String(36))
     release: Mapped[str] = mapped_column(String(64))
     slots: Mapped[int] = mapped_column(Integer)
     # {plugin: {method: {"description": …, "schema": …}}}

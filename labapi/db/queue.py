@@ -44,6 +44,7 @@ _DEMAND = (
     select(
         Host.host,
         Host.agent,
+        Host.session,
         Host.slots,
         Service.last_seen_at,
         Service.stopped,
@@ -116,7 +117,7 @@ _RELEASE = (
     )
 )
 _GIVEN = (
-    select(*_COMMAND, TestCase.attempt, Host.agent)
+    select(*_COMMAND, TestCase.attempt, Host.agent, Host.session)
     .join(Host, Host.host == TestCase.host)
     .where(_OF_UUIDS, _IS_UNBEGUN)
     .order_by(TestCase.queue_rank, TestCase.id)
@@ -137,8 +138,8 @@ def load(connection: Connection, hosts: Iterable[str]) -> dict[str, int]:
 def demand(connection: Connection, hosts: Iterable[str]) -> Sequence[Record]:
     """Return those of these hosts that cases wait for, and how busy they are.
 
-    :returns: ``host, agent, slots, last_seen_at, stopped, disabled, active``; the last is how many
-        cases the host has been given that are not finished
+    :returns: ``host, agent, session, slots, last_seen_at, stopped, disabled, active``; the last is
+        how many cases the host has been given that are not finished
     """
     return connection.execute(_DEMAND, {"hosts": list(hosts)}).all()
 

@@ -81,8 +81,8 @@ class RunCase(Message, frozen=True, kw_only=True, tag="run_case"):
     :ivar case: UUID of the case
     :ivar attempt: fencing token; an agent runs an attempt at most once
     :ivar agent: UUID of the agent that the host belongs to; another one does not run it
-    :ivar journal: as in :class:`Announce`; an agent with another journal does not run it, since
-        it may have run it already
+    :ivar session: as in :class:`Announce`; an agent that has another one by now does not run it,
+        since the case may have a verdict already, or may have run
     :ivar timeout: seconds that the method may run
     :ivar rank: of those that wait at the agent the lowest begins first, of equals the oldest
     """
@@ -95,7 +95,7 @@ class RunCase(Message, frozen=True, kw_only=True, tag="run_case"):
     attempt: Id
     host: Host
     agent: AgentId | None = None
-    journal: AgentId | None = None
+    session: AgentId | None = None
     plugin: Word
     method: Word
     parameters: dict[str, Any]
@@ -214,6 +214,7 @@ class Announce(Message, frozen=True, kw_only=True, tag="announce"):
         use one host name
     :ivar journal: id of what the agent remembers its attempts in; another one whenever that may
         lack something
+    :ivar session: id of the time since the agent started, or lost contact
     :ivar held: attempts that it has started and whose results are still to come
     :ivar challenge: answered with :class:`Welcome` if there is one
     :ivar address: the machine's own idea of its address
@@ -224,6 +225,7 @@ class Announce(Message, frozen=True, kw_only=True, tag="announce"):
     host: Host
     agent: AgentId
     journal: AgentId | None = None
+    session: AgentId | None = None
     held: Held = {}
     address: Word | None
     release: Word
@@ -238,6 +240,7 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
     :ivar agent: as in :class:`Announce`
     :ivar challenge: as in :class:`Announce`
     :ivar clock: the sender's clock, seconds since the epoch; only ever compared, never believed
+    :ivar session: as in :class:`Announce`
     :ivar held: attempts that wait or run here for some seconds already
     :ivar facts: load, memory, disk, running attempts …; a flat JSON object
     """
@@ -248,6 +251,7 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
     agent: AgentId
     clock: float
     challenge: Word | None = None
+    session: AgentId | None = None
     held: Held = {}
     facts: dict[str, Any] = {}
 

@@ -7,6 +7,8 @@ headers. What keeps a valid command from being used again:
 
 - ``RunCase`` carries its attempt, and an agent's journal runs an attempt once. The journal forgets
   (``[agent] journal_keep``, an hour at least), so an old command must not count either: it expires.
+  It names the agent's session, too, which ends when contact is lost: a case that was given up
+  meanwhile does not run, however early its command is repeated.
 - ``CancelCase`` ends an attempt for good: to hear it again changes nothing.
 - ``Introduce`` has an agent say what it has said before.
 - ``Welcome`` answers a challenge that is used once (:mod:`labapi.agent.link.trust`).

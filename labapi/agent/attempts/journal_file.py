@@ -4,8 +4,8 @@ SQLite in WAL mode with ``synchronous=NORMAL``: a commit is in the kernel's hand
 is killed loses nothing. When the machine goes down (a power failure), the journal may lose its last
 seconds. ``journal_sync = true`` (``synchronous=FULL``) has each step of a case written to the disk.
 
-A journal that is lost, damaged, or may have lost its end gets another id. The agent announces it,
-and takes no command that was meant for the journal before: that attempt may have run already.
+A journal that is lost, damaged, or may have lost its end gets another id, which the agent
+announces: what the host had been given before is not resent, for it may have run already.
 """
 
 from __future__ import annotations

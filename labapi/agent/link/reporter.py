@@ -40,6 +40,7 @@ class Reporter(threading.Thread):
     """Sends reports in their order; never gives one up.
 
     :param confirmed: gets the reports that the broker has
+    :param lost: called when the broker does not answer any more
     :param back: called when the broker is back after it was away
     """
 
@@ -49,6 +50,7 @@ class Reporter(threading.Thread):
         host: str,
         *,
         confirmed: Callable[[list[Report]], None],
+        lost: Callable[[], None],
         back: Callable[[], None],
     ) -> None:
         super().__init__(name="agent-reporter", daemon=True)
@@ -57,6 +59,7 @@ class Reporter(threading.Thread):
         self._pause_max = transport.retry_interval_max
         self._host = host
         self._confirmed = confirmed
+        self._lost = lost
         self._back = back
         self._change = threading.Condition()
         self._reports: deque[Report] = deque()
@@ -145,6 +148,7 @@ class Reporter(threading.Thread):
     def _note_away(self, why: str) -> None:
         if not self._away:
             LOG.warning("reports wait: %s", why)
+            self._lost()
         self._away = True
 
     def _put_back(self, reports: list[Report], latest: dict[str, Message]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import socket
 import time
+import uuid
 from urllib.parse import urlsplit
 
 from oslo_config import cfg
@@ -26,6 +27,12 @@ UNUSED_PORT = 9  # discard; nothing is sent to it
 
 class SignsOfLife:
     """Tells the conductors that this host is here.
+
+    Commands name the session in which they were given. It ends when contact is lost: until the
+    agent announces itself again it may be called lost, and its cases with it, so commands from
+    before do not count. The conductors resend those that do.
+
+    :ivar session: id of the time since contact was lost last
 
     :param options: the group ``[agent]``
     :param url: of the broker
@@ -51,7 +58,12 @@ class SignsOfLife:
         self._slots = slots
         self._reporter = reporter
         self._trust = trust
+        self.session = uuid.uuid4().hex
         self._fixed_facts = facts.fixed(labapi.__version__)
+
+    def lost_contact(self) -> None:
+        """Begin another session, which counts once it is announced."""
+        self.session = uuid.uuid4().hex
 
     def announce(self) -> None:
         """Tell who this is, and its catalogue."""
@@ -63,6 +75,7 @@ class SignsOfLife:
                 release=labapi.__version__,
                 slots=self._options.slots,
                 journal=self._journal.id,
+                session=self.session,
                 held=_some(self._journal.held(), messages.MAX_HELD),
                 challenge=self._trust.challenge(),
                 plugins=self._catalogue.described(),
@@ -77,6 +90,7 @@ class SignsOfLife:
                 agent=self._state.agent,
                 clock=time.time(),
                 challenge=self._trust.challenge(),
+                session=self.session,
                 held=_some(self._slots.held(time.monotonic() - HELD_AFTER), NAMED),
                 facts={
                     **self._fixed_facts,

@@ -495,7 +495,7 @@ def test_an_agent_that_was_paused_does_not_begin_what_it_finds_in_the_pipe(
     agent = start()
     stale, fresh = case(command="true"), case(command="true")
     with monkeypatch.context() as patch:
-        patch.setattr(agent._timers, "late", lambda: 31.0)
+        patch.setattr(agent._timers, "_next_look", time.monotonic() - 31.0)
         with pytest.raises(Unavailable, match="was stopped for a while"):
             agent._take([stale])
     conductor.send(fresh)

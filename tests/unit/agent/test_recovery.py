@@ -243,25 +243,35 @@ def test_what_a_case_wrote_before_the_agent_was_killed_is_sent(
     assert result.output == b"%0100000d" % 1
 
 
-def test_what_may_have_run_before_the_journal_was_lost_does_not_run(
+def test_what_was_given_before_contact_was_lost_does_not_run(
     start: Callable[..., Agent], conductor: Conductor, tmp_path: Path
 ) -> None:
     agent = start()
-    known = conductor.wait(Announce)[-1].journal
+    old = conductor.wait(Announce)[-1].session
     ran = tmp_path / "ran"
-    script = f"echo $LABAPI_ATTEMPT >> {ran}"
-    command = replace(case(command="sh", args=["-c", script]), journal=known)
-    conductor.send(command)
-    assert conductor.result(command).result == "PASS"
+
+    def command(attempt: str, session: str | None) -> RunCase:
+        script = f"echo {attempt} >> {ran}"
+        return replace(case(command="sh", args=["-c", script], attempt=attempt), session=session)
+
+    first = command("first", old)
+    conductor.send(first)
+    assert conductor.result(first).result == "PASS"
+    agent._reporter._note_away("nothing answers")
+    agent._introduce()
+    wait_for(lambda: conductor.wait(Announce)[-1].session != old)
+    new = conductor.wait(Announce)[-1].session
+    conductor.send(command("late", old), last := command("last", new))
+    assert conductor.result(last).result == "PASS"
     agent.stop()
     (agent._state.path / "journal.sqlite").unlink()
     start()
-    wait_for(lambda: conductor.wait(Announce)[-1].journal != known)
-    resent = replace(case(command="sh", args=["-c", script]), journal=known)
-    fresh = replace(resent, attempt="fresh", journal=conductor.wait(Announce)[-1].journal)
-    conductor.send(command, resent, fresh)
-    assert conductor.result(fresh).result == "PASS"
-    assert ran.read_text().split() == [command.attempt, "fresh"]
+    wait_for(lambda: conductor.wait(Announce)[-1].session != new)
+    newest = conductor.wait(Announce)[-1]
+    assert newest.journal != conductor.wait(Announce)[0].journal
+    conductor.send(first, last, end := command("end", newest.session))
+    assert conductor.result(end).result == "PASS"
+    assert ran.read_text().split() == ["first", "last", "end"]
 
 
 def test_an_announcement_names_what_is_still_to_be_reported(

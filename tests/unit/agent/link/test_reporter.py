@@ -57,7 +57,9 @@ def make(broker: Broker, make_conf: Callable[..., Any], monkeypatch: pytest.Monk
         done.extend(report.attempt for report in reports)
 
     back = threading.Event()
-    reporter = Reporter(Transport(make_conf()), "bench-1", confirmed=confirmed, back=back.set)
+    reporter = Reporter(
+        Transport(make_conf()), "bench-1", confirmed=confirmed, lost=lambda: None, back=back.set
+    )
     reporter._publisher = broker  # type: ignore[assignment]
     reporter.start()
     yield reporter, done, back
