@@ -2,8 +2,8 @@
 
 A *list* is the value of a metadata key that starts with the prefix: one address or network, or
 several with commas between. What has at least one such key is reachable from the addresses in its
-lists only. An item that is no address or network opens nothing, and the list it stands in is a
-list all the same: a typing error closes, it never opens.
+lists only. An item that is neither an address nor a network lets nobody in, and its list restricts
+all the same: a typing error can close something, but never open it.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ MAX_REMEMBERED = 1024
 
 
 def problem(value: str) -> str | None:
-    """Say what is wrong with a list, for whoever sets it; None: nothing.
+    """Say what is wrong with a list that is being set; None: nothing.
 
-    An empty list is in order: it lets nobody in.
+    An empty list is valid: it lets nobody in.
     """
     if len(value) > MAX_LIST:
         return f"an allow list has at most {MAX_LIST} characters"
@@ -47,12 +47,12 @@ def read_list(value: str) -> Networks:
         try:
             found.append(parse_network(item))
         except ValueError:
-            continue  # opens nothing; problem() tells whoever sets it
+            continue  # lets nobody in; problem() has said so when the list was set
     return Networks(found)
 
 
 class Client(NamedTuple):
-    """Who sends a request.
+    """The client of a request.
 
     :ivar text: the address as the server or the ``proxy`` filter wrote it, empty if unknown
     :ivar address: the same, or None if it cannot be read
@@ -77,8 +77,8 @@ def client_of(environ: Mapping[str, Any]) -> Client:
 class Rules:
     """The rules of one filter: lists from its options, and from metadata that it is shown.
 
-    :param allow: who may come in at all; None: everybody
-    :param operators: who is allowed everywhere, whatever the other lists say
+    :param allow: the only networks that may come in at all; None: all may
+    :param operators: networks that are allowed everywhere, whatever the other lists say
     :param own: this machine's addresses, allowed everywhere if nobody else is behind them; None:
         they are nothing special
     :param prefix: what the metadata keys of lists start with, upper or lower case

@@ -1,4 +1,4 @@
-"""Record who changed what.
+"""Record what was changed, and by whom.
 
 ``[filter:audit]``
     ``use = egg:labapi-middleware#audit``
@@ -70,9 +70,9 @@ class Audit(Filter):
 
     @classmethod
     def check(cls, conf: Conf) -> None:
-        """Look whether the file can be written, and leave it to the server to make it.
+        """Check that the file can be written, and leave it to the server to make it.
 
-        Made by whoever checks the options, it might be nobody's to write who serves.
+        A check that runs as root would leave a file that the service's user cannot write.
         """
         path = conf[FILE]
         if not path:

@@ -30,9 +30,9 @@ A request without a good user and password gets a 401 fault. Unknown users and w
 the same time and get the same answer. Passwords of more than 72 bytes are refused, as bcrypt would
 ignore the rest. Identity headers and tokens in the request are dropped, and so is the password.
 
-Those who guess are answered 429 with ``Retry-After`` before bcrypt has worked for them, and they
-hold up nobody: checks run beside green threads, and 503 is the answer to a login for which there
-is no time (16 that wait already, or 5 seconds of waiting). Each worker process counts for itself.
+A client that guesses gets a 429 with ``Retry-After`` before bcrypt is run, and does not hold up
+others: checks do not block green threads. A login gets a 503 if 16 others wait for their checks, or
+if its own has to wait for more than 5 seconds. Each worker process counts for itself.
 An IPv6 client is its /64 network. Put ``proxy`` to the left if there are proxies, or all of their
 clients are one address; and TLS in front.
 """
@@ -71,7 +71,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
-# Name, password and their base64; more is no login. Characters.
+# A name and a password in base64 are not longer than this. Characters.
 _LONGEST_HEADER = 1024
 
 
@@ -161,7 +161,7 @@ class Basic(Filter):
 
     @classmethod
     def check(cls, conf: Conf) -> None:
-        """Read the password file."""
+        """Check that the password file can be read and has a known form."""
         _password_file(conf)
 
     @classmethod

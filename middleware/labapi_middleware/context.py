@@ -64,7 +64,7 @@ class Context(Filter):
         auth = identity.confirmed_by(environ)
         user_id = identity.value(environ, "USER_ID")
         if auth is None or user_id is None:
-            LOG.info("%s denied: no authentication has confirmed who it is", request_line(environ))
+            LOG.info("%s denied: its identity is not confirmed", request_line(environ))
             return faults.respond(environ, start_response, 401, faults.message(401))
         for key in identity.claims(environ):
             if key not in identity.CONFIRMED_KEYS or environ[key] is None:

@@ -217,8 +217,8 @@ class _Answer:
     def _foreign(self, code: int, seen: list[bytes], chunks: Iterator[bytes]) -> str | None:
         """Return the message of JSON that has to become a fault, None for what may pass.
 
-        That is an ``{"error": …}`` of another project, and any fault for a browser: who asks for
-        HTML gets HTML.
+        That is an ``{"error": …}`` of another project, and any fault when the client is a browser
+        and wants HTML.
         """
         head = b"".join(seen)
         if not head and self._environ["REQUEST_METHOD"] != "HEAD":

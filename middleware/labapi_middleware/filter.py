@@ -181,7 +181,7 @@ class Filter:
 
     @classmethod
     def check(cls, conf: Conf) -> None:
-        """Check what no single option shows: options that do not fit together, a missing file.
+        """Check that the options fit together, and that the files they name are there.
 
         :raises OptionError: the filter cannot work like this
         """
@@ -202,7 +202,7 @@ class Filter:
 
 
 class FilterFactory(Protocol):
-    """What Paste calls; its attributes describe the filter to tools (:mod:`place`)."""
+    """What Paste calls; its attributes describe the filter to tools (:mod:`contract`)."""
 
     options: tuple[Option[Any], ...]
     gives: str

@@ -1,9 +1,9 @@
 """What proxies write into a request: which headers, and how to read the two that are believed.
 
-``X-Forwarded-For`` and ``Forwarded`` are read from the right.
-Each proxy appends what it saw, so the right end comes from the nearest one. What stands to the left
-of an element that is not a trusted proxy's was written by who knows whom. That is why nothing here
-reads from the left: an open quotation mark that a client sends must not swallow what a proxy adds.
+``X-Forwarded-For`` and ``Forwarded`` are read from the right. Each proxy appends what it saw, so
+the right end comes from the nearest one. Anybody can have written what stands to the left of the
+first element that is not a trusted proxy's. So nothing is read from the left: an open quotation
+mark that a client sends must not swallow what a proxy adds.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _PORT = re.compile(r"[0-9]{1,5}|_[A-Za-z0-9._-]+", re.ASCII)
 class Hop:
     """What one proxy says of the request that it got.
 
-    :ivar address: who sent it
+    :ivar address: the sender of the request
     :ivar scheme: by which scheme, as written; None if it does not say
     :ivar host: to which host, as written; None if it does not say
     """

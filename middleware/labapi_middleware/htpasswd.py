@@ -83,7 +83,7 @@ class PasswordFile:
     def hash_of(self, user: str) -> str:
         """Return a user's hash, or, for a user that does not exist, one that no password has.
 
-        Both take as long to check, so that time does not tell who exists.
+        Both take as long to check, so that the time does not tell which users exist.
         """
         self._refresh()
         return self._entries.get(user, self._nobody)

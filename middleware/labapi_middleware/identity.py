@@ -1,4 +1,4 @@
-"""Who a request comes from: the identity headers of OpenStack, and when they are to be believed.
+"""The identity headers of OpenStack, and when they can be believed.
 
 Filters hand on identity in request headers, as keystonemiddleware does. A client can send such
 headers as well, so they count only together with something in the environ that no client can set
@@ -17,7 +17,7 @@ from labapi_middleware.environ import AUTH, KEYSTONE
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-# Every header that says who somebody is or proves it. They are environ keys, so any spelling of a
+# Every header that names an identity or proves it. These are environ keys, so any spelling of a
 # header (case, underscores) is one key, and prefixes, so that the next X-Project-Something is
 # covered before anybody has heard of it.
 _PREFIXES = (

@@ -1,11 +1,10 @@
-"""Let in who comes from an address that is on the list.
+"""Let in clients whose addresses are on a list.
 
 ``[filter:ip_whitelist]``
     ``use = egg:labapi-middleware#ip_whitelist``
 
-The client is ``REMOTE_ADDR``, which the ``proxy`` filter to the left has set if there are proxies
-in front; no header can name another client here. Lists come from two places, and a request must
-pass both:
+The client is ``REMOTE_ADDR``. With proxies in front, the ``proxy`` filter to the left has set it;
+no header can name another client here. Lists come from two places, and a request must pass both:
 
 - the option ``allow``, for every request; left empty, it restricts nobody;
 - metadata of what a request addresses: values of the keys that start with ``prefix``. Which
@@ -102,9 +101,11 @@ ALLOW_OWN_ADDRESSES = Option(
     "allow_own_addresses", "true", boolean, "No list keeps this machine's own addresses out."
 )
 CLOSED_BY_DEFAULT = Option(
-    "closed_by_default", "false", boolean, "What has no list in its metadata lets nobody in."
+    "closed_by_default", "false", boolean, "Metadata without any list let nobody in."
 )
-DENY_MESSAGE = Option("deny_message", "IP Denied", text, "What who is not let in is told.")
+DENY_MESSAGE = Option(
+    "deny_message", "IP Denied", text, "The message for clients that are refused."
+)
 RETRY_AFTER = Option(
     "retry_after", "5", integer(1, 3600), "Seconds until a retry, when a source fails."
 )
@@ -199,7 +200,7 @@ class Guard:
 
     :param rules: who may reach what
     :param environ: of the request
-    :param message: what who is not let in is told
+    :param message: for clients that are refused
     """
 
     def __init__(self, rules: Rules, environ: WSGIEnvironment, message: str) -> None:

@@ -78,7 +78,7 @@ class NoAuth(Filter):
 
     @classmethod
     def check(cls, conf: Conf) -> None:
-        """Refuse to serve an address that others can reach."""
+        """Check that others cannot reach the API, unless the options say that they may."""
         if not conf[USER_ID]:
             raise OptionError(cls.name, USER_ID.name, "expected a name")
         listen = conf.written.get("listen")

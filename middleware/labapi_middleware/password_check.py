@@ -1,7 +1,7 @@
-"""Checking passwords without letting those who guess them hold up everybody else.
+"""Check passwords so that clients that guess do not hold up others.
 
-A check takes bcrypt 50 to 200 ms of a processor, by design. So what was right is remembered, wrong
-ones are counted before they are checked, and only so many checks run at the same time.
+A check takes bcrypt 50 to 200 ms of a processor, by design. So right passwords are remembered, each
+password counts as wrong until it is checked, and only a few checks run at the same time.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from labapi_middleware.ratelimit.storage import Key
 LONGEST_PASSWORD = 72
 # How long a login waits for its turn, and for its check. Seconds.
 LONGEST_WAIT = 5.0
-# Logins that are being checked or wait for it; for one more there is no time.
+# Logins that are being checked or wait for that; one more is refused.
 MOST_WAITING = 16
-# Addresses and users whose failures are counted; beyond that the one unused for longest goes.
+# Addresses and users that are counted; beyond that the one unused for longest is forgotten.
 MOST_COUNTED = 10_000
 
 
@@ -68,15 +68,15 @@ class Failures:
     def add(self, **whose: str) -> list[Key]:
         """Count a password as wrong before it is known, so that none slips through beside it.
 
-        :param whose: who tries, and as whom
+        :param whose: the address and the user that the password is counted for
         :returns: what :meth:`take_back` needs if it was right
         :raises TooManyFailures: it must not be checked
         """
         keys = [(item, whose[what]) for what, item in self._limits.items()]
         for (item, _), window in zip(keys, self._counter.hit(keys), strict=True):
             if not window.allowed:
-                whom = f"more wrong passwords of this {item.namespace} than {written(item)}"
-                raise TooManyFailures(whom, window.reset)
+                reason = f"more wrong passwords of this {item.namespace} than {written(item)}"
+                raise TooManyFailures(reason, window.reset)
         return keys
 
     def take_back(self, keys: list[Key]) -> None:
@@ -100,7 +100,7 @@ class Verifier:
     :param seconds: how long to remember; 0 is not at all
     :param size: how many to remember at most
     :param at_once: how many checks run at the same time
-    :param failures: says who has guessed too often
+    :param failures: counts wrong passwords, and says when there were too many
     """
 
     def __init__(self, seconds: float, size: int, at_once: int, failures: Failures) -> None:
@@ -116,7 +116,7 @@ class Verifier:
     def verify(self, user: str, hashed: str, password: bytes, address: str) -> bool:
         """Say whether this is the password of the hash.
 
-        :param address: who sends it, to count what is wrong
+        :param address: of the client, to count wrong passwords
         :raises TooManyFailures: it is not checked, because earlier ones were wrong
         :raises Busy: it is not checked, because so many others are
         """

@@ -13,10 +13,10 @@
     ``use_host = false``
         Believe ``X-Forwarded-Host`` (or ``host=``) of a trusted proxy.
 
-The client is who opened the connection (``REMOTE_ADDR``) or, when that is a trusted proxy, the
-right-most address in the header that is not one itself. At an element that is not an address the
-search ends, and the last good address counts. ``REMOTE_ADDR`` becomes the client's address and
-``labapi.peer_address`` keeps the connection's.
+The client is the address that opened the connection (``REMOTE_ADDR``) or, if that is a trusted
+proxy, the right-most address in the header that is not a trusted proxy. The search ends at an
+element that is not an address, and the last good address counts. ``REMOTE_ADDR`` becomes the
+client's address and ``labapi.peer_address`` keeps the connection's.
 
 All headers in which proxies tell of a request (``X-Forwarded-*``, ``Forwarded``, ``X-Real-Ip``,
 ``True-Client-IP`` …) end here, so that nothing behind this filter can believe them by mistake. If

@@ -50,7 +50,11 @@ class RequestId(Filter):
 
 
 def _random_uuid() -> str:
-    """Return a UUID of version 4, as the uuid module would, in a quarter of the time."""
+    """Return a UUID of version 4, as ``str(uuid.uuid4())`` would.
+
+    That takes 2.8 µs, this 1.1 µs. A whole request in process is 3 % longer with it (2.8 to 7.2 %
+    in five rounds that measured the two in turn).
+    """
     digits = os.urandom(16).hex()
     variant = "89ab"[int(digits[16], 16) % 4]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"

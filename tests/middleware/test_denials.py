@@ -54,7 +54,7 @@ CASES: dict[str, tuple[Callable[[Path], Any], dict[str, Any], int, str]] = {
         lambda _: build(Context, plain()),
         {},
         401,
-        "no authentication has confirmed who it is",
+        "its identity is not confirmed",
     ),
     "basic, no login": (passwords, {}, 401, "no login"),
     "basic, another login": (

@@ -87,7 +87,7 @@ class Metrics(Filter):
 
     @classmethod
     def check(cls, conf: Conf) -> None:
-        """Look whether the directory is there, and the only one in this process."""
+        """Check that the directory can be used, and that this process uses no other."""
         directory = conf[MULTIPROCESS_DIR]
         problem = sharing.problem(directory) if directory else None
         if problem is not None:
@@ -95,7 +95,7 @@ class Metrics(Filter):
 
     @classmethod
     def advice(cls, conf: Conf) -> Iterable[Advice]:
-        """Look whether several processes would each show their own numbers."""
+        """Advise several workers to share their numbers."""
         workers = conf.written.get("workers", "1")
         if workers != "1" and not conf[MULTIPROCESS_DIR]:
             problem = f"labapi-api has {workers} workers, and each would show its own numbers only"

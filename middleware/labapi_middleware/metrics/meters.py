@@ -1,7 +1,7 @@
 """The numbers, kept by prometheus_client: in this process, or in files for all workers together.
 
-The library decides between the two when it is imported, by the environment variable ``DIRECTORY``
-names. So this module is imported when a filter is built, and not before.
+The library decides between the two when it is imported, by an environment variable. So this module
+is imported when a filter is built, and not before.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _GAUGE = re.compile(r"gauge_live[a-z]*_([0-9]+)\.db")
 
 
 class Meters:
-    """What the filters of this process count, one pipeline after the other.
+    """The numbers of this process, whichever of its pipelines counts.
 
-    :ivar durations: the histogram; there is none until :meth:`use_buckets`
+    :ivar durations: the histogram; set by :meth:`use_buckets`
     """
 
     durations: Histogram

@@ -126,7 +126,7 @@ class RateLimit(Filter):
 
     @classmethod
     def check(cls, conf: Conf) -> None:
-        """Check the names of the rules, and that the storage can do the strategy."""
+        """Check that the names of the rules can be used and that the storage has the strategy."""
         for name in conf.members(RULE):
             if not _NAME.fullmatch(name):
                 raise OptionError(
@@ -156,8 +156,8 @@ class RateLimit(Filter):
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Count the request, and hand it on or refuse it."""
-        # Who is counted is decided here and not when an application asks what is left: that is
-        # behind an authentication that may stand to the right of this filter.
+        # Decided here and not when an application asks what is left: by then an authentication to
+        # the right may have changed the identity.
         subjects = {who: subject(environ, who) for who in self.counted}
         environ[RATELIMIT] = partial(self._left, subjects, environ.get(RATELIMIT, list))
         path = normalised(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""))

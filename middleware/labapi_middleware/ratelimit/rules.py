@@ -46,7 +46,7 @@ IPV6_CLIENT = 64
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How much of what is allowed to whom.
+    """How many requests are allowed, and for whom they are counted.
 
     :ivar methods: in upper case; empty for all
     :ivar path: the pattern as written
@@ -168,10 +168,9 @@ def normalised(path: str) -> str:
 
 
 def subject(environ: WSGIEnvironment, who: str) -> str:
-    """Return who is counted: a short word, whatever stands in the request.
+    """Return a short word for the client, the user or the project that a request counts for.
 
-    Nobody can be counted as a user or project whose identity is not confirmed: without one it is
-    the address.
+    Only a confirmed identity counts as a user or a project. Without one it is the address.
     """
     found = None
     if who == "user":

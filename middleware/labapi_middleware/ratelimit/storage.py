@@ -55,7 +55,7 @@ def open_storage(uri: str, timeout: float) -> Storage:
     """Return the storage of a URI, not connected yet.
 
     :param timeout: seconds that one answer may take
-    :raises ValueError: the URI is none, or what it needs is not installed
+    :raises ValueError: there is no storage for this URI, or its client is not installed
     """
     scheme = _checked(uri).scheme
     options: dict[str, Any] = {"wrap_exceptions": True}
@@ -81,7 +81,7 @@ def _checked(uri: str) -> SplitResult:
     try:
         parts = urlsplit(uri)
         fits = parts.port != 0 and not re.search(r"\s", uri)
-    except ValueError:  # a port that is no number
+    except ValueError:  # a port that is not a number
         raise ValueError(expected) from None
     somewhere = parts.netloc or parts.scheme == "redis+unix"
     if not (fits and somewhere and parts.scheme in _SCHEMES):

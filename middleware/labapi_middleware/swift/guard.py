@@ -116,7 +116,7 @@ class ContainerGuard:
 
     :param rules: who may reach what
     :param system: lists are system metadata, which the owner sets by headers of their own
-    :param message: what who is not let in is told
+    :param message: for clients that are refused
     :param retry_after: seconds that a client is asked to wait when lists cannot be read
     """
 
@@ -270,7 +270,7 @@ def _reached(
     """
     if account.startswith(AUTO_CREATE_ACCOUNT_PREFIX):
         # Accounts of Swift's own. A large object that is deleted asynchronously leaves the names
-        # of its segments here, for the expirer, who asks nobody any more.
+        # of its segments here, for the expirer, which does not ask again.
         if request.method == "UPDATE":
             for job in json.loads(request.body):
                 _, *segment = parse_task_obj(job["name"])

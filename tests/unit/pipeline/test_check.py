@@ -427,7 +427,7 @@ def test_nothing_is_opened_for_writing(tmp_path: Path, command: str) -> None:
         ("/etc/labapi/htpasswd\n", f"{tmp_path}/htpasswd\n"),
         ("\n    proxy\n", "\n    metrics\n    proxy\n    audit\n    cors\n"),
         ("#audit\n", f"#audit\nfile = {tmp_path}/audit.log\n"),
-        (":9109\n", f":9109\nmultiprocess_dir = {tmp_path}/metrics\n"),
+        ("\n\n[filter:audit]", f"\nmultiprocess_dir = {tmp_path}/metrics\n\n[filter:audit]"),
         ("storage = memory://", "storage = redis://127.0.0.1:1/0"),
     )
     for word in ("noauth", "basic", "keystone"):
