@@ -30,10 +30,8 @@ from labapi.cmd import prefork, program, start  # noqa: E402
 from labapi.cmd.approved import Approved  # noqa: E402
 from labapi.db import migration  # noqa: E402
 from labapi.db.session import Database  # noqa: E402
-from labapi.httpd.green import Server  # noqa: E402
+from labapi.httpd.green import BACKLOG, Server  # noqa: E402
 from labapi.rpc.transport import Transport  # noqa: E402
-
-BACKLOG = 1024
 
 
 def main() -> NoReturn:

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("eventlet.wsgi.server")
 
-ACCEPT_PAUSE = 0.0005  # seconds between two connections that one worker takes
+BACKLOG = 1024  # connections that wait to be taken
+ACCEPT_PAUSE = 0.0005  # seconds between two times that one worker takes connections
+TOGETHER = 8  # connections that it takes at one time, at most, beside the first
 NO_MORE_FILES = 1.0  # seconds to wait when there is no descriptor for another connection
 
 
@@ -62,7 +64,7 @@ class Server:
     def close(self) -> None:
         """Take no more connections, and no more requests of those that have none under way."""
         self._accepting.kill()
-        self._take_what_has_come()
+        self._take(BACKLOG)  # closing the listener would reset them
         self._listener.close()
         self._http.stopping = True
         for _, client, state in list(self._open.values()):
@@ -84,13 +86,16 @@ class Server:
                     eventlet.sleep(NO_MORE_FILES)
                 continue
             self._serve(client, address)
+            # The longer a worker's round, the more it takes in one: new clients would wait for as
+            # many rounds as there are clients before them.
+            self._take(min(len(self._open) // 4, TOGETHER))
             # The worker that wakes first would take all that come at the same moment, and keep
             # them for as long as their clients do.
             eventlet.sleep(ACCEPT_PAUSE)
 
-    def _take_what_has_come(self) -> None:
-        """Take the connections that clients have opened: closing the listener would reset them."""
-        while True:
+    def _take(self, most: int) -> None:
+        """Take connections that clients have opened already."""
+        for _ in range(most):
             try:
                 client, address = self._listener.fd.accept()
             except OSError:
