@@ -2,8 +2,9 @@
 
     python -m bench.request_path [--quick]
 
-``GET /v2.1/slaves/{id}``, one process each, 16 kept-alive connections. All servers run at the same
-time and are asked in turn; a ratio is the median of the rounds' ratios. The database is SQLite, as
+``GET /v2.1/slaves/{id}``, one process each, 16 kept-alive connections, and 64 for how long answers
+take. All servers run at the same time and are asked in turn; a ratio is the median of the rounds'
+ratios. The database is SQLite, as
 placement's is.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -21,11 +23,12 @@ from bench import environments, load, uwsgi
 from bench.installation import Installation, add_hosts, host_uuid, rabbitmq
 from bench.placement import HEADERS, Placement
 from bench.processes import Server
-from bench.report import Samples, table
+from bench.report import Samples, percentile, table
 from tests.programs import free_port
 
 APPLICATION = "labapi.wsgi:application"
 CLIENTS = 16
+MANY_CLIENTS = 64
 HOSTS = 100
 ROUNDS, QUICK_ROUNDS = 7, 3
 SECONDS, QUICK_SECONDS = 2.0, 0.7
@@ -39,6 +42,21 @@ PLACEMENT = "placement, uWSGI, one thread"
 
 
 @dataclass
+class Times:
+    """Milliseconds that answers take, where a number of clients asks."""
+
+    mean: Samples = field(default_factory=lambda: Samples(1))
+    p95: Samples = field(default_factory=lambda: Samples(1))
+    p99: Samples = field(default_factory=lambda: Samples(1))
+
+    def add(self, latencies: Sequence[float]) -> None:
+        """Add a round."""
+        self.mean.add(statistics.mean(latencies))
+        self.p95.add(percentile(latencies, 0.95))
+        self.p99.add(percentile(latencies, 0.99))
+
+
+@dataclass
 class Contender:
     """A server that is asked.
 
@@ -46,6 +64,7 @@ class Contender:
     :ivar rate: requests per second
     :ivar median: milliseconds that an answer takes
     :ivar sender: share of a processor that sending took, in percent
+    :ivar times: by the number of clients
     """
 
     name: str
@@ -57,18 +76,26 @@ class Contender:
     rate: Samples = field(default_factory=lambda: Samples(0))
     median: Samples = field(default_factory=lambda: Samples(1))
     sender: Samples = field(default_factory=lambda: Samples(0))
+    times: dict[int, Times] = field(
+        default_factory=lambda: {CLIENTS: Times(), MANY_CLIENTS: Times()}
+    )
 
     def ask(self, seconds: float, *, count: bool = True) -> None:
         """Send requests for some seconds."""
         before = self.server.cpu()
-        done = load.run(
-            self.port, self.path, clients=CLIENTS, seconds=seconds, headers=self.headers
-        )
+        done = self._load(CLIENTS, seconds)
         if count:
             self.cpu.add((self.server.cpu() - before) / done.requests * 1e6)
             self.rate.add(done.rate)
             self.median.add(Samples(1, done.latencies).median)
             self.sender.add(done.cpu / done.seconds * 100)
+            self.times[CLIENTS].add(done.latencies)
+            self.times[MANY_CLIENTS].add(self._load(MANY_CLIENTS, seconds).latencies)
+
+    def _load(self, clients: int, seconds: float) -> load.Load:
+        return load.run(
+            self.port, self.path, clients=clients, seconds=seconds, headers=self.headers
+        )
 
 
 def measure(*, quick: bool) -> str:
@@ -163,7 +190,26 @@ def _table(contenders: Sequence[Contender]) -> str:
     ]
     columns = ("GET of one host", "CPU µs/request", "requests/s", "median ms")
     columns += ("CPU : controller", "rate : placement", "sender's CPU %")
+    return f"{table(columns, rows)}\n\n{_table_of_times(contenders)}"
+
+
+def _table_of_times(contenders: Sequence[Contender]) -> str:
+    rows = [
+        (c.name, *(str(cell) for t in c.times.values() for cell in (*_cells(t), _spread(t))))
+        for c in contenders
+    ]
+    columns = ["ms until the answer"]
+    for clients in (CLIENTS, MANY_CLIENTS):
+        columns += [f"mean, {clients} clients", "p95", "p99", "p99 : mean"]
     return table(columns, rows)
+
+
+def _cells(times: Times) -> Sequence[str]:
+    return [f"{value.median:,.1f}" for value in (times.mean, times.p95, times.p99)]
+
+
+def _spread(times: Times) -> str:
+    return times.p99.over(times.mean)
 
 
 def main() -> None:
