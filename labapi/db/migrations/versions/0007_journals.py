@@ -4,8 +4,8 @@ import sqlalchemy as sa
 
 from labapi.db.migrations.steps import add_column
 
-revision = "0006"
-down_revision = "0005"
+revision = "0007"
+down_revision = "0006"
 
 
 def upgrade() -> None:
