@@ -6,6 +6,8 @@ describe theirs to keystoneauth.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from typing import Any
@@ -40,6 +42,18 @@ def gives(part: Part) -> str | None:
 def can_be_tried(part: Part, factory: Factory) -> bool:
     """Say whether it is known that building it opens no file, socket or connection."""
     return factory.module.startswith((AUTH_TOKEN, _OSLO)) and _TAKES_MORE.isdisjoint(part.local)
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Keep what auth_token says at its start for its start."""
+    logger = logging.getLogger("keystonemiddleware")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def for_a_trial(factory: Factory) -> dict[str, Any]:

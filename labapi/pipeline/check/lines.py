@@ -20,6 +20,7 @@ _SECTION = re.compile(r"\[(?P<name>.+)\]")
 _OPTION = re.compile(r"(?P<name>.*?)\s*[=:]\s*(?P<value>.*)$")
 _LIKE_OPTION = re.compile(r"(?:[sg]et\s+)?[A-Za-z_/][\w./-]*\s*=")
 _LIKE_SECTION = re.compile(r"\[[\w -]+(:[^\]]*)?\]?$")
+_HALF = re.compile(r"[\w-]+:[^\[\]=]*\]")
 # Control, format, and the separators of lines and paragraphs: nobody sees them in an editor.
 _UNSEEN = {"Cc", "Cf", "Zl", "Zp"}
 _DEFAULT = "DEFAULT"
@@ -90,8 +91,12 @@ class Lines:
         found = _SECTION.match(text)
         if found:
             yield from self._begins(number, found["name"])
-        elif text.startswith("["):
-            yield self._finding(number, f"'{text}' has no closing bracket")
+            if not re.match(r"\s*([#;]|$)", text[found.end() :]):
+                problem = "what stands behind the closing bracket is not read; give it its own line"
+                yield self._finding(number, problem)
+        elif text.startswith("[") or _HALF.fullmatch(text):
+            which = "closing" if text.startswith("[") else "opening"
+            yield self._finding(number, f"'{text}' has no {which} bracket")
             self._section = self._option = ""
         elif not self._section:
             if not any("bracket" in finding.problem for finding in self.findings):

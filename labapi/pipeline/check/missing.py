@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from labapi.pipeline.check.factory import APP, FILTER, meant
 from labapi.pipeline.check.file import PasteFile
@@ -21,13 +22,17 @@ def called(file: PasteFile, kind: str) -> list[tuple[str, str]]:
     return [(section, name.strip()) for section, word, name in split if word in PREFIXES[kind]]
 
 
-def no_factory(kind: str, name: str) -> str:
-    """Return what is wrong with a section that does not say what it is."""
-    guess = meant(kind, name) or f"; expected such as {_EXAMPLES[kind]}"
-    return f"the section does not say what to use{guess}"
+def no_factory(kind: str, name: str, options: Iterable[str]) -> str:
+    """Return what is wrong with a section that does not say what it is.
+
+    :param options: that it has
+    """
+    near = nearest_name("use", options)
+    guess = f"; is '{near}' meant to be 'use'?" if near else meant(kind, name)
+    return f"the section does not say what to use{guess or _EXAMPLES[kind]}"
 
 
-_EXAMPLES = {FILTER: "use = egg:labapi-middleware#proxy", APP: "use = egg:labapi#api"}
+_EXAMPLES = {FILTER: ", such as egg:labapi-middleware#proxy", APP: ", such as egg:labapi#api"}
 
 
 def no_section(file: PasteFile, kind: str, name: str, named: Place) -> str:
@@ -37,6 +42,10 @@ def no_section(file: PasteFile, kind: str, name: str, named: Place) -> str:
     """
     if name[:1] in ("'", '"'):
         return f"{name}: take away the quotation marks"
+    if not named.section:
+        problem = "there is no section [composite:main], [pipeline:main] or [app:main]"
+        near = nearest_name(f"composite:{name}", file.sections)
+        return f"{problem}; did you mean [{near}]?" if near else problem
     other = FILTER if kind == APP else APP
     if any(found == name for _, found in called(file, other)):
         if kind == FILTER:
@@ -55,7 +64,7 @@ def no_section(file: PasteFile, kind: str, name: str, named: Place) -> str:
 def _almost(title: str, name: str) -> bool:
     """Say whether a section would have the name if Paste knew its first word."""
     match = _TITLE.fullmatch(title)
-    return match is not None and match["name"] == name
+    return title == name or (match is not None and match["name"] == name)
 
 
 def _written(kind: str, title: str) -> str:

@@ -91,7 +91,8 @@ def _by_calling(part: Part, factory: Factory) -> Iterator[Finding]:
                 problem = f"{factory.text} gives no function that takes an application, but {what}"
                 yield Finding(_named_in(part, factory), problem)
             elif foreign.can_be_tried(part, factory):
-                wrap(_nothing)
+                with foreign.quietly():
+                    wrap(_nothing)
         elif foreign.can_be_tried(part, factory):
             application = [_nothing] if part.kind == FILTER else []
             factory.call(*application, given, **local)

@@ -29,7 +29,7 @@ from labapi.pipeline.check.file import (
     is_config,
     relative_to,
 )
-from labapi.pipeline.check.finding import Finding, Place
+from labapi.pipeline.check.finding import Finding, Place, nearest
 from labapi.pipeline.check.missing import called, no_factory, no_section
 from labapi.pipeline.check.parts import Assembly, Part
 
@@ -154,8 +154,9 @@ class Reader:
         for option in section.local.values():
             self._found(option.place, "a pipeline has no other option than 'pipeline'")
         names = self._names(value.text, place) if value else []
-        if not names:
+        if not names and not nearest("pipeline", section.local):
             self._found(place, "expected the names of filters and, last, of an application")
+        if not names:
             return None
         filters = [
             part
@@ -252,7 +253,7 @@ class Reader:
             except NotLoadable as error:
                 self._found(value.place, str(error))
             return part
-        self._found(Place(place.file, place.section, "use"), no_factory(kind, name))
+        self._found(Place(place.file, place.section, "use"), no_factory(kind, name, local))
         return part
 
     def _other_file(self, file: PasteFile, uri: str, named: Place) -> tuple[PasteFile | None, str]:

@@ -21,6 +21,7 @@ FULL = edited(
     ("\n    noauth\n", "\n    keystone\n"),
     ("\n    faultwrap\n", "\n    metrics\n    faultwrap\n"),
     ("\n    proxy\n", "\n    proxy\n    audit\n    cors\n"),
+    ("/ = root\n", "/ = root\n/metrics = metrics_page\n"),
 )
 WORDS = re.compile(r"[\w.-]+|[^\w\s]|\s+")
 ODD = [

@@ -34,17 +34,14 @@ def maintenance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(installed))
 
 
-def test_there_are_three() -> None:
-    assert len(PIPELINES) == 3
-
-
 @pytest.mark.parametrize("block", PIPELINES, ids=lambda block: block.split("\n")[1])
 def test_a_pipeline_starts_as_it_stands(tmp_path: Path, maintenance: None, block: str) -> None:
     assert not [finding for finding in findings(block, tmp_path) if finding.fatal]
     lab = Lab(tmp_path, api__paste_config=str(tmp_path / "api-paste.ini")).start(agent=False)
     try:
-        request = webob.Request.blank("/slaves", remote_addr="127.0.0.1")
-        assert request.get_response(lab.app).json == {}
+        if re.search(r"^pipeline = .* api$", block, re.M):
+            request = webob.Request.blank("/slaves", remote_addr="127.0.0.1")
+            assert request.get_response(lab.app).json == {}
     finally:
         lab.stop()
 

@@ -40,6 +40,16 @@ MISTAKES = {
         "[filter:proxy",
         "[filter:faultwrap]: line {}: '[filter:proxy' has no closing bracket",
     ),
+    "a section without its opening bracket": (
+        ("[filter:proxy]", "filter:proxy]"),
+        "filter:proxy]",
+        "[filter:faultwrap]: line {}: 'filter:proxy]' has no opening bracket",
+    ),
+    "an option behind a section": (
+        ("[filter:proxy]\nuse", "[filter:proxy] use"),
+        "[filter:proxy]",
+        "[filter:proxy]: line {}: what stands behind the closing bracket is not read",
+    ),
     "a section with two brackets": (
         ("[filter:proxy]", "[[filter:proxy]"),
         "[[filter:proxy",
@@ -103,6 +113,7 @@ def test_all_of_them_are_found_at_once(tmp_path: Path) -> None:
     "text",
     [
         SHIPPED.replace("\n", "\r\n"),
+        SHIPPED.replace("[filter:proxy]", "[filter:proxy]  # whom to believe"),
         SHIPPED.replace("allow =\n", "allow = 10.0.0.0/8,\n    10.1.0.0/16,\n\t192.0.2.7\n"),
         SHIPPED.replace("allow =\n", "allow =\n    # the lab = here\n    10.0.0.0/8\n"),
         SHIPPED.replace("[filter:sizelimit]\n", "[filter:sizelimit]\n  # indented, all of it\n"),

@@ -24,6 +24,18 @@ MISTAKES = {
         ("[filter:sizelimit]", "[filter sizelimit]"),
         V + "[filter sizelimit] has to be [filter:sizelimit]",
     ),
+    "no kind": (
+        ("[filter:sizelimit]", "[sizelimit]"),
+        V + "[sizelimit] has to be [filter:sizelimit]",
+    ),
+    "use with a capital": (
+        (f"use = {USE}", f"Use = {USE}"),
+        IN_SECTION + "the section does not say what to use; is 'Use' meant to be 'use'?",
+    ),
+    "pipeline misspelt": (
+        ("pipeline = request_id", "piepline = request_id"),
+        "[pipeline:root]: piepline: a pipeline has no other option than 'pipeline'",
+    ),
     "a pipeline in the plural": (
         ("[pipeline:root]", "[pipelines:root]"),
         "[composite:main]: /: there is no section [app:root]; [pipelines:root] has to be"
