@@ -124,18 +124,22 @@ class Verifier:
             return False
         message = b"\0".join((user.encode(), hashed.encode(), password))
         key = hmac.digest(self._key, message, hashlib.sha256)
-        if self._good.get(key, 0.0) > time.monotonic():
-            return True
         with self._lock:
+            if self._good.get(key, 0.0) > time.monotonic():
+                return True
             running = self._running.get(key)
             if running is None:
                 if len(self._running) >= MOST_WAITING:
                     raise Busy("too many passwords are being checked", 1)
                 counted = self._failures.add(address=address, user=user)
-                mine = self._running[key] = Future()
+                self._running[key] = Future()
         if running is not None:
             return _awaited(running)
-        right = None
+        return self._first(key, password, hashed, counted)
+
+    def _first(self, key: bytes, password: bytes, hashed: str, counted: list[Key]) -> bool:
+        """Check a password, and tell the others who have sent the same."""
+        mine, right = self._running[key], None
         try:
             right = self._checked(password, hashed)
             if right:
