@@ -7,10 +7,12 @@ import datetime
 import secrets
 
 from labapi.cmd.manage import Operator
+from labapi.conductor import events
 from labapi.db import handover, migration
 from labapi.db.session import Database
 from labapi.exceptions import BrokerUnavailable, NotFound
 from labapi.rpc import broker_user
+from labapi.rpc.publisher import Publisher
 from labapi.rpc.transport import BROKER_ERRORS, HOST_NAME, Transport
 
 PASSWORD = 24  # random bytes
@@ -123,8 +125,14 @@ class AgentAccept(_OfHost):
         host = parsed_args.host
         now = datetime.datetime.now(datetime.UTC)
         attempts = self.conf.conductor.max_attempts
-        if not database.write(handover.accept, host, now, max_attempts=attempts):
+        lost = database.write(handover.accept, host, now, max_attempts=attempts)
+        if lost is None:
             raise NotFound(f"no other agent uses the name of host {host!r}")
+        transport = Transport(self.conf)
+        if not transport.in_process:
+            publisher = Publisher(transport)
+            events.announce(publisher, events.of_lost(lost))
+            publisher.close()
         self.app.stdout.write(f"{host} belongs to the agent that uses its name now\n")
 
 

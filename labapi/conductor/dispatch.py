@@ -9,12 +9,13 @@ from oslo_config import cfg
 from oslo_log import log
 
 from labapi.case import State
+from labapi.conductor import events
 from labapi.db import hosts as host_queries
 from labapi.db import queue, testcases
 from labapi.db.session import Database, Record
 from labapi.exceptions import BrokerUnavailable
-from labapi.rpc.messages import CancelCase, Message, RunCase, Wake
-from labapi.rpc.publisher import Envelope, Publisher
+from labapi.rpc.messages import CancelCase, CaseChanged, Message, RunCase, Wake
+from labapi.rpc.publisher import Envelope, Publisher, event
 from labapi.rpc.transport import agent_key, control_key
 from labapi.scheduler.room import Room
 from labapi.servicegroup.driver import Liveness
@@ -91,21 +92,32 @@ class Dispatcher:
             )
 
     def _send_first(self, cases: Sequence[Record], hosts: Mapping[str, Record]) -> None:
-        if nowhere := self._send(cases, hosts):
+        running = [event(CaseChanged(case=case.uuid, state=State.RUNNING)) for case in cases]
+        if nowhere := self._send(cases, hosts, running):
             why = "the host's queue does not exist; its agent never connected to this broker"
-            self._database.write(queue.release, nowhere, why)
+            self.release(nowhere, why)
 
-    def _send(self, cases: Sequence[Record], hosts: Mapping[str, Record]) -> list[str]:
-        """Send commands; return the attempts that no queue took."""
+    def release(self, cases: Mapping[str, str], why: str) -> None:
+        """Let cases wait again that certainly nobody got, ``{attempt: case}``."""
+        self._database.write(queue.release, cases, why)
+        changes = [CaseChanged(case=case, state=State.QUEUED) for case in cases.values()]
+        events.announce(self._publisher, changes)
+
+    def _send(
+        self, cases: Sequence[Record], hosts: Mapping[str, Record], news: Sequence[Envelope] = ()
+    ) -> dict[str, str]:
+        """Send commands, and news with them; return what no queue took, ``{attempt: case}``."""
         if not cases:
-            return []
+            return {}
         envelopes = [self._command(case, hosts.get(case.host)) for case in cases]
+        envelopes += news
         try:
             unroutable = self._publisher.publish(envelopes)
         except BrokerUnavailable as error:
             LOG.warning("%d cases will be resent: %s", len(cases), error)
-            return []
-        return [envelope.message.attempt for envelope in unroutable]  # type: ignore[attr-defined]
+            return {}
+        commands = [envelope.message for envelope in unroutable]
+        return {c.attempt: c.case for c in commands if isinstance(c, RunCase)}
 
     def cancel(self, cases: Iterable[str]) -> None:
         """Tell agents to end cases that are ``cancelling``."""

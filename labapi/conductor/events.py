@@ -6,19 +6,25 @@ from collections.abc import Iterable
 
 from oslo_log import log
 
+from labapi.case import Result, State
+from labapi.db.attempts import Lost
 from labapi.exceptions import BrokerUnavailable
 from labapi.rpc.messages import CaseChanged
-from labapi.rpc.publisher import Envelope, Publisher
-from labapi.rpc.transport import EVENTS
+from labapi.rpc.publisher import Publisher, event
 
 LOG = log.getLogger(__name__)
 
 
+def of_lost(lost: Lost) -> list[CaseChanged]:
+    """Return what there is to announce of cases whose attempts were given up."""
+    return [CaseChanged(case=case, state=State.QUEUED) for case in lost.again] + [
+        CaseChanged(case=case, state=State.FINISHED, result=Result.ERROR) for case in lost.ended
+    ]
+
+
 def announce(publisher: Publisher, changes: Iterable[CaseChanged]) -> None:
     """Publish events; they are news, not records, so a broker that is away costs nobody more."""
-    envelopes = [
-        Envelope(change, f"testcase.{change.state}", exchange=EVENTS.name) for change in changes
-    ]
+    envelopes = [event(change) for change in changes]
     if not envelopes:
         return
     try:

@@ -21,13 +21,13 @@ def lose(
     now: datetime.datetime,
     *,
     max_attempts: int,
-) -> list[str]:
+) -> attempts.Lost:
     """Give up what hosts have in hand whose agents come with another journal than before.
 
     Nothing of it is resent, since it may have run already. What the agent still remembers counts.
 
     :param known: what is known of the hosts so far
-    :returns: UUIDs of the cases that ended
+    :returns: what became of them
     """
     forgetful = {
         host
@@ -35,10 +35,10 @@ def lose(
         if host in known and known[host].journal and known[host].journal != sign.journal
     }
     if not forgetful:
-        return []
+        return attempts.Lost([], [])
     lost = [
         case
         for case, attempt, host in sorted(attempts.current_on(connection, forgetful))
         if attempt not in announced[host].held
     ]
-    return attempts.lose(connection, lost, now, WHY, max_attempts=max_attempts)[1]
+    return attempts.lose(connection, lost, now, WHY, max_attempts=max_attempts)

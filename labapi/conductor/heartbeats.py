@@ -25,14 +25,12 @@ from oslo_config import cfg
 from oslo_log import log
 from sqlalchemy import Connection
 
-from labapi.case import Result, State
 from labapi.conductor import events, forgotten, orders
-from labapi.db import hosts, services
+from labapi.db import attempts, hosts, services
 from labapi.db.session import Database, Record
 from labapi.exceptions import BrokerUnavailable
 from labapi.rpc.messages import (
     Announce,
-    CaseChanged,
     Goodbye,
     Heartbeat,
     Introduce,
@@ -77,14 +75,14 @@ class _Heard(NamedTuple):
     :ivar signs: those that count
     :ivar refused: those of agents that their hosts do not belong to
     :ivar known: the hosts among them that are known
-    :ivar ended: UUIDs of cases that were lost
+    :ivar lost: what became of cases that were given up
     :ivar complete: all services are there that were to be stamped
     """
 
     signs: list[Sign]
     refused: list[Sign]
     known: dict[str, Record]
-    ended: list[str]
+    lost: attempts.Lost
     complete: bool
 
 
@@ -137,10 +135,7 @@ class Heartbeats:
             self._known.clear()  # somebody removed hosts: look at everything once
         self._remember(heard.known, {sign.host for sign in close if isinstance(sign, Heartbeat)})
         self._answer(close, heard.refused, _strangers(close, heard.known))
-        events.announce(
-            self._publisher,
-            [CaseChanged(case=c, state=State.FINISHED, result=Result.ERROR) for c in heard.ended],
-        )
+        events.announce(self._publisher, events.of_lost(heard.lost))
         refused = {sign.host for sign in heard.refused}
         beats = [s for s in signs if isinstance(s, Heartbeat) and s.host not in refused]
         orders.end(self._publisher, orders.stale(self._database, beats))
@@ -181,12 +176,12 @@ class Heartbeats:
             away.pop(sign.host, None)
         # Of several announcements in one batch, a host's last one counts.
         announced = {sign.host: sign for sign in signs if isinstance(sign, Announce)}
-        ended = forgotten.lose(connection, before, announced, now, max_attempts=self._max_attempts)
+        lost = forgotten.lose(connection, before, announced, now, max_attempts=self._max_attempts)
         hosts.announce(connection, {host: said(sign) for host, sign in announced.items()}, now)
         services.beat(connection, services.AGENT, alive, now)
         services.beat(connection, services.AGENT, gone, now, stopped=True)
         known = hosts.known(connection, alive) if alive else {}
-        return _Heard(signs, refused, known, ended, complete)
+        return _Heard(signs, refused, known, lost, complete)
 
     def _divide(
         self, signs: list[Sign], known: Mapping[str, Record]

@@ -36,11 +36,11 @@ UNTOUCHED = "the host was stopped before the case came"
 
 @dataclass
 class _Findings:
-    """What a look at the unfinished cases comes to: UUIDs; ``untouched``, ``stale``: attempts."""
+    """What a look at the unfinished cases comes to: UUIDs, and attempts with theirs."""
 
     verdicts: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
     lost: list[str] = field(default_factory=list)
-    untouched: list[str] = field(default_factory=list)
+    untouched: dict[str, str] = field(default_factory=dict)
     cancel: list[str] = field(default_factory=list)
     resend: list[str] = field(default_factory=list)
     stale: set[Stale] = field(default_factory=set)
@@ -107,13 +107,12 @@ class Reaper(threading.Thread):
         if found.remarks:
             self._database.write(attempts.remark, found.remarks)
         if found.untouched:
-            self._database.write(queue.release, found.untouched, UNTOUCHED)
+            self._dispatcher.release(found.untouched, UNTOUCHED)
         if found.lost:
             limit = self._conf.max_attempts
-            _, ended = self._database.write(
-                attempts.lose, found.lost, now, LOST[1], max_attempts=limit
-            )
-            self._tell(ended, LOST[0])
+            lost = self._database.write(attempts.lose, found.lost, now, LOST[1], max_attempts=limit)
+            LOG.warning("%d cases ended as ERROR/%s", len(lost.ended), LOST[0])
+            events.announce(self._publisher, events.of_lost(lost))
         for verdict, cases in found.verdicts.items():
             self._finish(cases, now, ACTIVE, verdict)
         # What has its verdict does not begin any more, and does not go on.
@@ -125,7 +124,7 @@ class Reaper(threading.Thread):
     def _look_at(self, case: Record, now: datetime.datetime, found: _Findings) -> None:
         down, lost = self._silence(case, now)
         if lost and _is_untouched(case):
-            found.untouched.append(case.attempt)
+            found.untouched[case.attempt] = case.uuid
         elif lost:
             found.lost.append(case.uuid)
             found.stale.add(Stale(case.uuid, case.attempt, case.host))
@@ -188,9 +187,6 @@ class Reaper(threading.Thread):
             reason=reason,
             detail=detail,
         )
-        self._tell(ended, reason)
-
-    def _tell(self, ended: list[str], reason: str) -> None:
         if ended:
             LOG.warning("%d cases ended as ERROR/%s", len(ended), reason)
         events.announce(

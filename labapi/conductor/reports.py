@@ -96,6 +96,7 @@ class Reports:
             elif row.state in ACTIVE and row.id not in work.finished:
                 if self._may_run_again(report, row):
                     work.lost.append(row.id)
+                    work.events.append(CaseChanged(case=row.uuid, state=State.QUEUED))
                 else:
                     if isinstance(report, CaseResult):
                         self._keep(connection, row, report.output_offset, report.output, work)

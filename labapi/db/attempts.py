@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     Connection,
@@ -95,6 +95,16 @@ _IN_HAND = (
     .outerjoin(Service, (Service.host == TestCase.host) & (Service.binary == AGENT))
     .where(TestCase.state.in_(ACTIVE), TestCase.dispatched_at < bindparam("before"))
 )
+
+
+class Lost(NamedTuple):
+    """What became of cases whose attempts were given up: UUIDs.
+
+    :ivar again: they wait again
+    """
+
+    again: list[str]
+    ended: list[str]
 
 
 def lock(connection: Connection, cases: Iterable[str]) -> dict[str, Record]:
@@ -199,14 +209,13 @@ def lose(
     why: str,
     *,
     max_attempts: int,
-) -> tuple[list[str], list[str]]:
+) -> Lost:
     """Give up the attempts at some cases.
 
     Those that say ``rerun_on_loss``, are not to be cancelled and have attempts left wait again, as
     if nothing had happened yet; the others end as ERROR/agent_lost.
 
     :param why: the detail
-    :returns: the UUIDs of the cases that wait again, and of those that ended
     """
     lost = [row for row in lock(connection, cases).values() if row.state in ACTIVE]
     again = [
@@ -225,7 +234,7 @@ def lose(
         reason=Reason.AGENT_LOST,
         detail=why,
     )
-    return sorted(waiting), ended
+    return Lost(sorted(waiting), ended)
 
 
 def rerun(connection: Connection, ids: Sequence[int], why: str) -> None:

@@ -11,14 +11,15 @@ from labapi.db import attempts, hosts
 _WHY = "the host was given to another agent while the case ran"
 
 
-def accept(connection: Connection, host: str, now: datetime.datetime, *, max_attempts: int) -> bool:
+def accept(
+    connection: Connection, host: str, now: datetime.datetime, *, max_attempts: int
+) -> attempts.Lost | None:
     """Give a host to the agent that disputes its name, and settle what its predecessor leaves.
 
     :param max_attempts: how often a case that says ``rerun_on_loss`` is tried in all
-    :returns: False if no other agent uses the name
+    :returns: what became of the predecessor's cases; None if no other agent uses the name
     """
     if not hosts.accept(connection, host):
-        return False
+        return None
     left = attempts.active_on(connection, host)
-    attempts.lose(connection, left, now, _WHY, max_attempts=max_attempts)
-    return True
+    return attempts.lose(connection, left, now, _WHY, max_attempts=max_attempts)

@@ -162,7 +162,6 @@ class CaseResult(Message, frozen=True, kw_only=True, tag="case_result"):
     :ivar detail: one or two sentences for a person
     :ivar exit_code: of the method's process, if it ran one and that one ended by itself
     :ivar data: what the method returned, a JSON value
-    :ivar waited: seconds from the command's arrival at the agent to the method's start
     :ivar ran: seconds from start to end, None if it never started
     :ivar age: seconds since the end; the receiver subtracts it from its own clock
     :ivar output_offset: where ``output`` begins in the whole output, in bytes
@@ -178,7 +177,6 @@ class CaseResult(Message, frozen=True, kw_only=True, tag="case_result"):
     detail: Detail | None = None
     exit_code: ExitCode | None = None
     data: Any = None
-    waited: float = 0.0
     ran: float | None = None
     age: float = 0.0
     output_offset: Size = 0
@@ -264,7 +262,11 @@ class Goodbye(Message, frozen=True, kw_only=True, tag="goodbye"):
 
 
 class CaseChanged(Message, frozen=True, kw_only=True, tag="case_changed"):
-    """Conductor → whoever listens on ``labapi.events``: a case changed its state."""
+    """Conductor or API → whoever listens on ``labapi.events``: a case has this state now.
+
+    It is news, no record: it may come twice, and what happens while the broker is away is not
+    announced later. A case that is run again is announced as ``queued`` once more.
+    """
 
     repeated: ClassVar[bool] = True
 

@@ -17,9 +17,9 @@ from kombu import Connection, Producer, Queue
 from kombu.exceptions import OperationalError
 
 from labapi.exceptions import BrokerUnavailable
-from labapi.rpc.messages import Message, encode
+from labapi.rpc.messages import CaseChanged, Message, encode
 from labapi.rpc.signing import Signer
-from labapi.rpc.transport import BROKER_ERRORS, EXCHANGE, Transport
+from labapi.rpc.transport import BROKER_ERRORS, EVENTS, EXCHANGE, Transport
 
 TRANSIENT, PERSISTENT = 1, 2  # AMQP's delivery modes
 
@@ -37,6 +37,11 @@ class Envelope:
     exchange: str = EXCHANGE.name
     expires: float | None = None
     mandatory: bool = False
+
+
+def event(change: CaseChanged) -> Envelope:
+    """Return the announcement of a change of state."""
+    return Envelope(change, f"testcase.{change.state}", exchange=EVENTS.name)
 
 
 class Publisher:

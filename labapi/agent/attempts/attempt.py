@@ -98,7 +98,6 @@ class Attempt:
             detail=ending.detail,
             exit_code=ending.exit_code,
             data=ending.data,
-            waited=round((self.started or now) - self.arrived, 6),
             ran=round(now - self.started, 6) if self.started is not None else None,
             output_offset=offset,
             output=last,

@@ -1,4 +1,4 @@
-"""Telling conductors that there is something to do, without making a request wait for it."""
+"""Telling conductors what there is to do, and listeners what was done, without waiting for it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 
 from oslo_log import log
 
+from labapi.case import Result, State
 from labapi.exceptions import BrokerUnavailable
-from labapi.rpc.messages import Wake
-from labapi.rpc.publisher import Envelope, Publisher
+from labapi.rpc.messages import CaseChanged, Wake
+from labapi.rpc.publisher import Envelope, Publisher, event
 from labapi.rpc.transport import CONDUCTOR, Transport
 
 LOG = log.getLogger(__name__)
@@ -20,6 +21,8 @@ TOGETHER = 100  # hints that go in one message
 AGAIN = 1.0  # seconds until hints are sent again that were not confirmed
 PATIENCE = 2.0  # seconds that the broker may take to connect, and to confirm
 
+Said = Wake | CaseChanged
+
 
 class Hints:
     """Sends hints from a thread of its own, until the broker has confirmed them.
@@ -27,7 +30,8 @@ class Hints:
     What to do is in the database, and conductors look there by themselves: every
     ``sweep_interval`` for what waits, and for what was given and has not begun after
     ``resend_interval``. A hint saves that time. So one that is not confirmed is sent again, and
-    of more than ``BACKLOG`` the rest is dropped.
+    of more than ``BACKLOG`` the rest is dropped. The changes of state that the API makes itself are
+    announced on the way; they are news, and not sent again.
 
     :ivar away: the broker was away or too slow at the last try
     """
@@ -35,7 +39,7 @@ class Hints:
     def __init__(self, transport: Transport) -> None:
         self.away = False
         self._publisher = Publisher(transport.within(PATIENCE))
-        self._waiting: queue.Queue[Wake | None] = queue.Queue(BACKLOG)
+        self._waiting: queue.Queue[tuple[Said, ...] | None] = queue.Queue(BACKLOG)
         self._unconfirmed: list[Wake] = []
         self._thread = threading.Thread(target=self._run, name="hints", daemon=True)
 
@@ -50,55 +54,62 @@ class Hints:
             self._thread.join(5)
         self._publisher.close()
 
-    def case_waits(self, host: str) -> None:
+    def case_waits(self, case: str, host: str) -> None:
         """Say that a case waits for this host."""
-        self._send(Wake(hosts=[host]))
+        self._send(CaseChanged(case=case, state=State.QUEUED), Wake(hosts=[host]))
 
     def case_given(self, case: str) -> None:
-        """Say that a case was given to its host, which has not been told."""
+        """Say that a case was given to its host; who tells the host announces it."""
         self._send(Wake(given=[case]))
 
     def cancel_wanted(self, case: str) -> None:
         """Say that a running case is to be cancelled."""
-        self._send(Wake(cancelled=[case]))
+        self._send(CaseChanged(case=case, state=State.CANCELLING), Wake(cancelled=[case]))
 
-    def _send(self, hint: Wake) -> None:
+    def case_cancelled(self, case: str) -> None:
+        """Say that a case which had waited is cancelled."""
+        self._send(CaseChanged(case=case, state=State.FINISHED, result=Result.CANCELLED))
+
+    def _send(self, *said: Said) -> None:
         try:
-            self._waiting.put_nowait(hint)
+            self._waiting.put_nowait(said)
         except queue.Full:
             LOG.debug("a hint was dropped; conductors find the case when they sweep")
 
     def _run(self) -> None:
         while True:
             try:
-                hint = self._waiting.get(timeout=AGAIN if self._unconfirmed else None)
+                said = self._waiting.get(timeout=AGAIN if self._unconfirmed else None)
             except queue.Empty:
                 self._publish([])
                 continue
-            self._publish([hint, *self._more()] if hint is not None else [])
-            if hint is None:
+            self._publish([*said, *self._more()] if said is not None else [])
+            if said is None:
                 return
 
-    def _more(self) -> Iterator[Wake]:
+    def _more(self) -> Iterator[Said]:
         for _ in range(min(self._waiting.qsize(), TOGETHER)):
-            hint = self._waiting.get_nowait()
-            if hint is None:
+            said = self._waiting.get_nowait()
+            if said is None:
                 self._waiting.put(None)
                 return
-            yield hint
+            yield from said
 
-    def _publish(self, hints: Sequence[Wake]) -> None:
-        hints = [*self._unconfirmed, *hints]
-        if not hints:
+    def _publish(self, said: Sequence[Said]) -> None:
+        hints = [*self._unconfirmed, *(hint for hint in said if isinstance(hint, Wake))]
+        together = [_together(hints)] if hints else []
+        envelopes = [Envelope(hint, CONDUCTOR) for hint in together]
+        # A conductor that is quick announces what comes after these.
+        envelopes[:0] = [event(change) for change in said if isinstance(change, CaseChanged)]
+        if not envelopes:
             return
-        together = _together(hints)
         try:
-            self._publisher.publish([Envelope(together, CONDUCTOR)])
+            self._publisher.publish(envelopes)
         except BrokerUnavailable as error:
             if not self.away:
                 LOG.warning("cases wait in the database: %s", error)
             self.away = True
-            self._unconfirmed = [together]
+            self._unconfirmed = together
         else:
             self.away = False
             self._unconfirmed = []

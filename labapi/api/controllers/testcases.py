@@ -159,7 +159,9 @@ class TestCases(Controller):
         state = self._database.write(attempts.request_cancel, case.uuid, now)
         if state == State.FINISHED:
             raise Conflict(f"case {case.uuid} is finished already")
-        if state != State.QUEUED:
+        if state == State.QUEUED:
+            self._hints.case_cancelled(case.uuid)
+        else:
             self._hints.cancel_wanted(case.uuid)
         return json_response(self._whole(lookup.testcase(self._database, testcase_id)), 202)
 
@@ -226,7 +228,7 @@ class TestCases(Controller):
 
     def _tell(self, case: dict[str, Any]) -> None:
         if case["state"] == State.QUEUED:
-            self._hints.case_waits(case["host"])
+            self._hints.case_waits(case["uuid"], case["host"])
         else:
             self._hints.case_given(case["uuid"])
 

@@ -119,7 +119,6 @@ def test_a_command_passes_with_its_output_in_one_message(
     assert (result.result, result.exit_code, result.output) == ("PASS", 0, b"one two three\n")
     assert result.output_size == len(result.output)
     assert result.ran is not None
-    assert 0 <= result.waited < 60
     assert not [m for m in conductor.received if isinstance(m, Output | CaseStarted)]
 
 

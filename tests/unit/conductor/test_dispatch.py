@@ -5,7 +5,7 @@ import datetime
 from labapi.case import State
 from labapi.conductor.reaper import BINARY
 from labapi.db import attempts, services
-from labapi.rpc.messages import CancelCase, RunCase, Wake
+from labapi.rpc.messages import CancelCase, CaseChanged, RunCase, Wake
 from labapi.rpc.transport import agent_key
 from tests.unit.conductor.conftest import Parts, after
 
@@ -89,6 +89,8 @@ def test_a_host_without_a_queue_lets_its_case_wait(parts: Parts) -> None:
     parts.dispatcher.dispatch([parts.host])
     row = parts.get(case)
     assert (row.state, row.attempt) == (State.QUEUED, None)
+    changes = [(event.case, event.state) for event in parts.outbox.take(CaseChanged)]
+    assert changes == [(case, State.RUNNING), (case, State.QUEUED)]
     assert row.attempts == 0, "an attempt that nobody got does not count"
     assert "queue does not exist" in row.detail
 

@@ -179,7 +179,9 @@ def test_what_an_agent_may_have_forgotten_is_lost_and_not_resent(lab: Lab) -> No
         (State.FINISHED, "ERROR", "agent_lost")
     ] * 2
     assert "journal" in rows[0].detail
-    assert sorted(e.case for e in lab.outbox.take(CaseChanged)) == sorted(r.uuid for r in rows)
+    changes = [(e.case, e.state) for e in lab.outbox.take(CaseChanged)]
+    assert set(changes[:3]) == {(again.case, "queued"), *((r.uuid, "finished") for r in rows)}
+    assert changes[3:] == [(again.case, "running")]
     sent = lab.outbox.take(RunCase)
     assert {c.case for c in sent} == {again.case, reported.case}
     assert again.attempt not in {c.attempt for c in sent}

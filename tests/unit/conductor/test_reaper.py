@@ -143,6 +143,8 @@ def test_a_lost_case_that_may_runs_again_as_if_nothing_had_been(parts: Parts) ->
     assert (row.state, row.attempt, row.attempts) == (State.QUEUED, None, 1)
     assert (row.started_at, row.dispatched_at, row.output_size) == (None, None, 0)
     assert parts.database.read(outputs.read, row.id, 0, 10) == []
+    changes = [event.state for event in parts.outbox.take(CaseChanged) if event.case == case]
+    assert changes == [State.RUNNING, State.QUEUED]
     parts.beat(parts.host, now())
     parts.dispatcher.dispatch([parts.host])
     (second,) = parts.outbox.take(RunCase)

@@ -23,6 +23,7 @@ def command(parts: Parts) -> RunCase:
 def dispatched(parts: Parts) -> RunCase:
     parts.dispatcher.dispatch([parts.host])
     (found,) = parts.outbox.take(RunCase)
+    parts.outbox.take(CaseChanged)
     command: RunCase = found
     return command
 
@@ -117,6 +118,8 @@ def test_a_case_that_may_runs_again_when_its_agent_was_restarted(parts: Parts) -
         command = dispatched(parts)
         attempts.append(command.attempt)
         parts.reports.handle([result(command, result="ERROR", reason="agent_restarted")])
+        announced = next(event.state for event in parts.outbox.take(CaseChanged))
+        assert announced == (State.QUEUED if len(attempts) < 3 else State.FINISHED)
     assert len(set(attempts)) == 3
     row = parts.get(case)
     assert (row.state, row.reason) == (State.FINISHED, "agent_restarted"), "not for ever"

@@ -11,7 +11,7 @@ __all__ = ["host"]
 
 
 def test_a_host_that_nobody_disputes_stays_with_its_agent(database: Database, host: str) -> None:
-    assert not database.write(handover.accept, host, NOW, max_attempts=3)
+    assert database.write(handover.accept, host, NOW, max_attempts=3) is None
     assert database.read(hosts.known, [host])[host].agent == "a"
 
 
@@ -24,7 +24,9 @@ def test_what_the_old_agent_leaves_runs_again_while_it_may(
     database.write(queue.claim, {host: 3}, NOW)
     database.write(hosts.dispute, {host: "b"})
     later: datetime.datetime = NOW + SECOND
-    assert database.write(handover.accept, host, later, max_attempts=3)
+    lost = database.write(handover.accept, host, later, max_attempts=3)
+    assert lost is not None
+    assert (lost.again, set(lost.ended)) == ([again], {plain, tired})
     assert database.read(hosts.known, [host])[host].agent == "b"
     for case in (plain, tired):
         row = database.read(testcases.get, case)
