@@ -1,7 +1,7 @@
 """What the ``ip_whitelist`` filter says about a host, asked wherever a request meets one.
 
 The filter leaves a guard in the environ, for only the application knows which host a request is
-about, whether a URL or a body names it. Without the filter nothing is guarded.
+about, whether a URL or a body names it, or a case ran there. Without the filter nothing is guarded.
 """
 
 from __future__ import annotations
@@ -10,29 +10,32 @@ from collections.abc import Mapping
 from typing import Any
 
 from labapi.context import HOST_GUARD
-from labapi.db.session import Record
 from labapi.exceptions import Forbidden, InvalidInput
 
 
-def hidden(environ: Mapping[str, Any], host: Record) -> bool:
-    """Say whether this client may not even see a host in a list."""
+def hidden(environ: Mapping[str, Any], meta: Mapping[str, str] | None) -> bool:
+    """Say whether this client may not even see a host, or what ran there, in a list.
+
+    :param meta: the host's metadata, None if the host is there no more
+    """
     guard = environ.get(HOST_GUARD)
-    return guard is not None and guard(host.meta) is not None
+    return guard is not None and guard(meta or {}) is not None
 
 
-def check(environ: Mapping[str, Any], host: Record) -> None:
-    """Return if this client may read a host and run on it.
+def check(environ: Mapping[str, Any], meta: Mapping[str, str] | None) -> None:
+    """Check that this client may read a host, run on it and read what ran there.
 
+    :param meta: as with :func:`hidden`
     :raises Forbidden: it may not
     """
     guard = environ.get(HOST_GUARD)
-    message = guard(host.meta) if guard is not None else None
+    message = guard(meta or {}) if guard is not None else None
     if message is not None:
         raise Forbidden(message)
 
 
 def check_value(environ: Mapping[str, Any], key: str, value: str) -> None:
-    """Return if a metadata value means something to the guard, or is none of its business.
+    """Check that the guard can read a metadata value, if it is one of its lists.
 
     :raises InvalidInput: it is a list of addresses that cannot be read
     """

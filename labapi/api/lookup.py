@@ -10,6 +10,7 @@ from typing import Any
 
 from labapi.api import host_guard
 from labapi.api.access import Policy
+from labapi.api.request import Request
 from labapi.context import RequestContext
 from labapi.db import hosts, testcases
 from labapi.db.session import Database, Record
@@ -41,10 +42,10 @@ def host_named(database: Database, environ: Mapping[str, Any], name: str) -> Rec
     found = database.read(testcases.target, name)
     if not found:
         first = database.read(hosts.page, after=0, limit=SHOWN + 1, whole=False)
-        known = [host.host for host in first if not host_guard.hidden(environ, host)]
+        known = [host.host for host in first if not host_guard.hidden(environ, host.meta)]
         raise NotFound(f"host: there is no host {name!r}; {there_is(known)}")
     if len(found) > 1:
-        known = [host.host for host in found if not host_guard.hidden(environ, host)]
+        known = [host.host for host in found if not host_guard.hidden(environ, host.meta)]
         raise InvalidInput(f"host: {name!r} is the address of several hosts; {there_is(known)}")
     return found[0]
 
@@ -64,7 +65,18 @@ def testcase(database: Database, testcase_id: str) -> Record:
     return case
 
 
-def visible_testcase(
+def visible_testcase(database: Database, policy: Policy, request: Request, case: str) -> Record:
+    """Return the case that a URL names, if the caller may see it.
+
+    :raises NotFound: there is none, or none for this caller
+    :raises Forbidden: its host is guarded, and this client may not see what ran there
+    """
+    found = own_testcase(database, policy, request.context, case)
+    host_guard.check(request.environ, found.host_meta)
+    return found
+
+
+def own_testcase(
     database: Database, policy: Policy, context: RequestContext, testcase_id: str
 ) -> Record:
     """Return the case that a URL names, if the caller may know of it.

@@ -53,7 +53,7 @@ _LIMIT: BindParameter[int] = bindparam("limit")
 _BRIEF_PAGE = _BRIEF.where(Host.id > _AFTER).order_by(Host.id).limit(_LIMIT)
 _WHOLE_PAGE = _WHOLE.where(Host.id > _AFTER).order_by(Host.id).limit(_LIMIT)
 _LAST_OF_PAGE = (
-    select(Host.uuid).where(Host.id > _AFTER).order_by(Host.id).limit(2).offset(bindparam("skip"))
+    select(Host.id).where(Host.id > _AFTER).order_by(Host.id).limit(2).offset(bindparam("skip"))
 )
 _HEARD = (
     select(Host.host, Service.last_seen_at, Service.stopped)
@@ -93,10 +93,10 @@ def page(connection: Connection, *, after: int, limit: int, whole: bool) -> Sequ
     return connection.execute(statement, {"after": after, "limit": limit}).all()
 
 
-def last_of_page(connection: Connection, *, after: int, limit: int) -> str | None:
-    """Return the UUID of the last host of a page, None if there is no page after it."""
+def last_of_page(connection: Connection, *, after: int, limit: int) -> int | None:
+    """Return the id of the last host of a page, None if there is no page after it."""
     found = connection.execute(_LAST_OF_PAGE, {"after": after, "skip": limit - 1}).scalars().all()
-    return str(found[0]) if len(found) == 2 else None
+    return int(found[0]) if len(found) == 2 else None
 
 
 def heard(connection: Connection, hosts: Iterable[str]) -> Sequence[Record]:

@@ -25,21 +25,23 @@ from labapi.db.queue import ACTIVE_CASES
 from labapi.db.session import Record
 
 # Statements are built once: building one takes longer than running it.
-_COLUMNS = select(*TestCase.__table__.columns)
-_BY_UUID = Prepared(_COLUMNS.where(TestCase.uuid == bindparam("uuid")))
+_COLUMNS = TestCase.__table__.columns
+# With the metadata of its host, which may keep somebody from seeing what ran there.
+_CASE = select(*_COLUMNS, Host.meta.label("host_meta")).outerjoin(Host, Host.host == TestCase.host)
+_BY_UUID = Prepared(_CASE.where(TestCase.uuid == bindparam("uuid")))
 _HEAD = (
     select(OutputChunk.data)
     .where(OutputChunk.testcase_id == TestCase.id, OutputChunk.offset == 0)
     .scalar_subquery()
 )
 _ENDING = Prepared(
-    select(*TestCase.__table__.columns, _HEAD.label("head")).where(
+    select(*_COLUMNS, _HEAD.label("head")).where(
         TestCase.uuid == bindparam("uuid"), TestCase.state == State.FINISHED
     )
 )
 _INSERT = insert(TestCase)
 _OF_KEY = TestCase.idempotency == bindparam("key")
-_BY_KEY = _COLUMNS.where(_OF_KEY)
+_BY_KEY = _CASE.where(_OF_KEY)
 _TWIN = select(TestCase.uuid).where(or_(TestCase.uuid == bindparam("uuid"), _OF_KEY))
 # What nearly all of the newest cases are.
 _MOST = ("state", State.FINISHED)
@@ -88,12 +90,12 @@ def create(connection: Connection, values: Mapping[str, Any]) -> str:
 
 
 def with_key(connection: Connection, idempotency: str) -> Record | None:
-    """Return the case that was made with this digest of an Idempotency-Key."""
+    """Return the case that was made with this digest of an Idempotency-Key, as :func:`get`."""
     return connection.execute(_BY_KEY, {"key": idempotency}).one_or_none()
 
 
 def get(connection: Connection, case: str) -> Record | None:
-    """Return the case with this UUID."""
+    """Return the case with this UUID, and ``host_meta``, its host's metadata."""
     return _BY_UUID.one_or_none(connection, {"uuid": case})
 
 
@@ -113,13 +115,13 @@ def page(
     before: int | None,
     limit: int,
 ) -> Sequence[Record]:
-    """Return cases, newest first.
+    """Return cases, newest first, each with ``host_meta``, its host's metadata.
 
     :param filters: column → value it must have
     :param since: only cases created at this time or later
     :param before: the ``id`` of the last case on the page before
     """
-    statement = _COLUMNS.where(*[_equals(name, value) for name, value in filters.items()])
+    statement = _CASE.where(*[_equals(name, value) for name, value in filters.items()])
     for dialect in ("mysql", "mariadb"):
         statement = statement.with_hint(TestCase, _hint(filters), dialect)
     if since is not None:

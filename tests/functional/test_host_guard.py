@@ -31,8 +31,12 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     lab.stop()
 
 
-def ask(lab: Lab, path: str, method: str = "GET", body: Any = None) -> webob.Response:
-    request = webob.Request.blank(f"/v2.1{path}", method=method, remote_addr="127.0.0.1")
+def ask(
+    lab: Lab, path: str, method: str = "GET", body: Any = None, **headers: str
+) -> webob.Response:
+    request = webob.Request.blank(
+        f"/v2.1{path}", method=method, remote_addr="127.0.0.1", headers=headers
+    )
     if body is not None:
         request.json = body
         request.content_type = "application/json"
@@ -112,4 +116,52 @@ def test_an_operator_can_mend_the_list_from_anywhere(guarded: Lab) -> None:
         set_metadata(guarded, {"allow-dev": "192.0.2.1"})
         guarded.database.write(
             lambda connection: connection.exec_driver_sql("DELETE FROM testcases")
+        )
+
+
+def test_what_ran_there_is_guarded_as_the_host_is(guarded: Lab) -> None:
+    key = {"Idempotency-Key": "again"}
+    set_metadata(guarded, {"allow-me": "127.0.0.0/8"})
+    try:
+        done = ask(guarded, "/testcases?wait=60", "POST", case(HOST), **key)
+        assert (done.status_code, done.json["result"]) == (200, "PASS")
+        path = f"/testcases/{done.json['id']}"
+        later = ask(guarded, "/testcases?wait=60", "POST", case(HOST)).json["id"]
+        assert len(ask(guarded, "/testcases").json["testcases"]) == 2
+        set_metadata(guarded, {"allow-dev": "192.0.2.1"})
+        for denied in (
+            ask(guarded, path),
+            ask(guarded, f"{path}/output"),
+            ask(guarded, f"{path}/output?follow=true"),
+            ask(guarded, path, "DELETE"),
+            ask(guarded, "/testcases", "POST", case(HOST), **key),
+        ):
+            assert denied.status_code == 403
+            assert denied.json["forbidden"]["message"] == "IP Denied"
+        assert ask(guarded, "/testcases").json == {"testcases": []}
+        page = ask(guarded, f"/testcases?limit=1&marker={later}")
+        assert (page.status_code, page.json) == (200, {"testcases": []})
+    finally:
+        set_metadata(guarded, {"allow-dev": "192.0.2.1"})
+        guarded.database.write(
+            lambda connection: connection.exec_driver_sql("DELETE FROM testcases")
+        )
+
+
+def test_the_link_of_a_page_does_not_name_it(guarded: Lab) -> None:
+    uuid = guarded.database.read(
+        lambda connection: connection.exec_driver_sql("SELECT uuid FROM hosts").scalar_one()
+    )
+    last = Announce(host="last", agent="a", address=None, release="1", plugins={})
+    now = datetime.datetime.now(datetime.UTC)
+    guarded.database.write(hosts.announce, {"last": said(last)}, now)
+    try:
+        page = ask(guarded, "/slaves?limit=1")
+        assert page.json == {}
+        assert uuid not in page.headers["Link"]
+        path = page.headers["Link"].split("/v2.1")[1].split(">")[0]
+        assert [host["host"] for host in ask(guarded, path).json.values()] == ["last"]
+    finally:
+        guarded.database.write(
+            lambda connection: connection.exec_driver_sql("DELETE FROM hosts WHERE host = 'last'")
         )

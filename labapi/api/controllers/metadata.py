@@ -73,7 +73,7 @@ class Metadata(Controller):
         request.query()
         self._policy.check(request.context, "slaves:show")
         host = lookup.slave(self._database, slave_id)
-        host_guard.check(request.environ, host)
+        host_guard.check(request.environ, host.meta)
         meta: dict[str, str] = host.meta
         return meta
 

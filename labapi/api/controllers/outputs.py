@@ -54,7 +54,7 @@ class Outputs(Controller):
         query = request.query("offset", "follow")
         place = _place_of(request, query)
         following = _follow_of(query)
-        case = lookup.visible_testcase(self._database, self._policy, request.context, testcase_id)
+        case = lookup.visible_testcase(self._database, self._policy, request, testcase_id)
         if not following:
             return webob.Response(
                 app_iter=self._text(case, place.offset), content_type="text/plain", charset="utf-8"

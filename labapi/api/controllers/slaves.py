@@ -65,7 +65,7 @@ class Slaves(Controller):
         request.query()
         self._policy.check(request.context, "slaves:show")
         host = lookup.slave(self._database, slave_id)
-        host_guard.check(request.environ, host)
+        host_guard.check(request.environ, host.meta)
         return json_response({**self._detail(host), "uuid": host.uuid})
 
     def _detail(self, host: Record) -> dict[str, Any]:
@@ -115,5 +115,7 @@ class Slaves(Controller):
 
 def _shown(request: Request, rows: Iterable[Record], view: View) -> Iterator[tuple[str, Any]]:
     return (
-        (host.uuid, view(host)) for host in rows if not host_guard.hidden(request.environ, host)
+        (host.uuid, view(host))
+        for host in rows
+        if not host_guard.hidden(request.environ, host.meta)
     )

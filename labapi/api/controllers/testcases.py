@@ -112,6 +112,7 @@ class TestCases(Controller):
 
     def _replay(self, request: Request, known: Record, wait: float) -> webob.Response:
         """Answer a request that is sent again, with the case that the first one made."""
+        host_guard.check(request.environ, known.host_meta)
         if known.state == State.FINISHED:
             return _accepted(request, self._whole(known), finished=wait > 0)
         with self._waiters.listening(known.uuid) as ended:
@@ -139,21 +140,25 @@ class TestCases(Controller):
             before=self._before(context, query.get("marker")),
             limit=limit + 1,
         )
-        shown = rows[:limit]
-        response = json_response({"testcases": [views.summary(case._asdict()) for case in shown]})
+        shown = [
+            views.summary(case._asdict())
+            for case in rows[:limit]
+            if not host_guard.hidden(request.environ, case.host_meta)
+        ]
+        response = json_response({"testcases": shown})
         if len(rows) > limit:
-            pagination.link_next(response, request, shown[-1].uuid)
+            pagination.link_next(response, request, rows[limit - 1].uuid)
         return response
 
     def show(self, request: Request, testcase_id: str) -> webob.Response:
         """Show one case with the beginning of its output."""
         request.query()
-        return json_response(self._whole(self._visible(request.context, testcase_id)))
+        return json_response(self._whole(self._visible(request, testcase_id)))
 
     def cancel(self, request: Request, testcase_id: str) -> webob.Response:
         """Cancel a case that is not finished: 202, and its state says how far that is."""
         request.query()
-        case = self._visible(request.context, testcase_id)
+        case = self._visible(request, testcase_id)
         self._policy.check(request.context, "testcases:cancel", case.project_id)
         now = datetime.datetime.now(datetime.UTC)
         state = self._database.write(attempts.request_cancel, case.uuid, now)
@@ -190,7 +195,7 @@ class TestCases(Controller):
         schemas.check(bodies.CREATE, body)
         parameters = body.get("parameters", {})
         host = lookup.host_named(self._database, request.environ, body["host"])
-        host_guard.check(request.environ, host)
+        host_guard.check(request.environ, host.meta)
         catalogue.check(host, body["plugin"], body["method"], parameters)
         limits = self._conf.api
         timeout = body.get("timeout", limits.default_timeout)
@@ -237,14 +242,14 @@ class TestCases(Controller):
         output = b"".join(self._output.text(case, enough=inline, until=until))
         return views.whole(case._asdict(), output[:inline], truncated=len(output) > inline)
 
-    def _visible(self, context: RequestContext, testcase_id: str) -> Record:
-        return lookup.visible_testcase(self._database, self._policy, context, testcase_id)
+    def _visible(self, request: Request, testcase_id: str) -> Record:
+        return lookup.visible_testcase(self._database, self._policy, request, testcase_id)
 
     def _before(self, context: RequestContext, marker: str | None) -> int | None:
         if marker is None:
             return None
         try:
-            return int(self._visible(context, marker).id)
+            return int(lookup.own_testcase(self._database, self._policy, context, marker).id)
         except NotFound as error:
             raise InvalidInput(f"marker: {error}") from None
 
