@@ -67,7 +67,7 @@ def test_what_is_refused(audited: Audited) -> None:
     assert (line["action"], line["target"]) == ("testcases:cancel", "no-such-case")
 
 
-def test_a_url_that_is_none(audited: Audited) -> None:
+def test_an_unknown_url(audited: Audited) -> None:
     _, line = audited.ask("POST", "/nothing")
     assert (line["status"], line["outcome"]) == (404, "failure")
     assert "action" not in line

@@ -1,4 +1,4 @@
-"""Bytes in the headers in which proxies name their clients: what a stranger writes moves nobody."""
+"""Any bytes in the headers of proxies: a client cannot take another address."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def seen(peer: str, header: str, value: bytes, names: frozenset[str] = frozenset
 
 @SAME_EACH_TIME
 @given(WRITTEN, st.sampled_from(sorted(READERS)))
-def test_who_is_no_proxy_stays_who_it_is(written: bytes, header: str) -> None:
+def test_an_untrusted_peer_keeps_its_address(written: bytes, header: str) -> None:
     found = seen("192.0.2.66", header, written, FORWARDED).environ
     assert found["REMOTE_ADDR"] == "192.0.2.66"
     assert found["labapi.forwarded_unbelieved"] is True
