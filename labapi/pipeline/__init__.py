@@ -1,1 +1,1 @@
-"""What can be said of a Paste file; nothing here knows the API that it assembles."""
+"""Paste files: what they may say, what is wrong with them, and building what they assemble."""

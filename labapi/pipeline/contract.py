@@ -1,7 +1,7 @@
-"""What an application of ours says of itself to who looks at the pipeline before it is built.
+"""How labapi's own applications describe themselves, for the check of a Paste file.
 
-Filters say the same of themselves by attributes of their factories; labapi-middleware describes
-them in its README. Here are those of labapi's own applications.
+A factory has attributes: which options it takes, and what it needs to its left. Those of filters
+are described in the README of labapi-middleware; applications have the same ones.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """Something that works, and is hardly meant.
+    """Something that works, and is probably a mistake.
 
     :param option: the option that it is about; empty for the part itself
     :param problem: one line
@@ -65,7 +65,7 @@ def described(
     """Return a decorator of a factory.
 
     :param check: takes the global and the section's options; raises :class:`OptionError`
-    :param advice: takes the same; returns what works and is hardly meant
+    :param advice: takes the same; returns what works and is probably a mistake
     """
 
     def describe(factory: F) -> F:

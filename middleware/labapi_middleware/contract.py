@@ -26,7 +26,7 @@ CLIENT = "client"
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """Something that works, and is hardly meant.
+    """Something that works, and is probably a mistake.
 
     :param option: the option that it is about; empty for the filter itself
     :param problem: one line

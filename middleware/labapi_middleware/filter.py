@@ -193,7 +193,7 @@ class Filter:
 
     @classmethod
     def advice(cls, conf: Conf) -> Iterable[Advice]:
-        """Return what works, and is hardly meant."""
+        """Return what works, and is probably a mistake."""
         return ()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -1,1 +1,1 @@
-"""Everything that is wrong with a Paste file, found without building anything."""
+"""The check of a Paste file: it finds all mistakes at once, and builds nothing."""

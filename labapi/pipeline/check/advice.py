@@ -1,4 +1,4 @@
-"""Filters that are missing, or stand where they do only a part of their work: it may be meant."""
+"""Warnings about filters that are missing, or stand where they do only a part of their work."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OUTERMOST = {"faultwrap", "access_log", "metrics"}
 
 
 def check(chain: Sequence[Part]) -> Iterator[Finding]:
-    """Return what may be meant, and mostly is not.
+    """Return warnings about filters that one request passes.
 
     :param chain: filters, outermost first, and the application
     """
@@ -49,7 +49,7 @@ def _missing(end: Part, names: Sequence[str]) -> Iterator[Finding]:
 
 
 def _misplaced(part: Part, name: str, left: Sequence[str], guarded: Sequence[bool]) -> str | None:
-    """Return what a filter cannot do because of those to its left, None if there is nothing."""
+    """Return what is wrong with the place of a filter, behind those to its left, or None."""
     answering = [
         other
         for other, authentication in zip(left, guarded, strict=True)

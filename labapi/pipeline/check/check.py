@@ -1,4 +1,4 @@
-"""Whether a Paste file can work, and what it comes to: for the API's start and for operators."""
+"""The check of a Paste file as a whole, for the start of the API and for operators."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found out about a file.
+    """The result of a check.
 
     :ivar assembly: None if not even its shape can be told
     :ivar findings: in the order in which Paste would meet them, each once
@@ -27,12 +27,12 @@ class Report:
 
     @property
     def errors(self) -> tuple[Finding, ...]:
-        """What keeps the API from starting."""
+        """The mistakes, with which the API does not start."""
         return tuple(finding for finding in self.findings if finding.fatal)
 
     @property
     def warnings(self) -> tuple[Finding, ...]:
-        """What may be meant."""
+        """The warnings, with which the API starts."""
         return tuple(finding for finding in self.findings if not finding.fatal)
 
 
@@ -64,7 +64,7 @@ def examine(path: str, given: Mapping[str, str], server: Mapping[str, str] = _NO
 
 
 def lines(assembly: Assembly, url: str = "/") -> Iterator[Line]:
-    """Return what a file comes to, in the order in which a request passes it."""
+    """Return the options of all parts, in the order in which a request passes them."""
     for part in (*assembly.filters, assembly.end):
         yield from (Line(url, part, option) for option in options.effective(part))
     for prefix, mount in assembly.mounts.items():

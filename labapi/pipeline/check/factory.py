@@ -1,4 +1,4 @@
-"""Finding what a section of a Paste file names: a factory in an installed distribution."""
+"""Finding the factory that a section of a Paste file names, in an installed distribution."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Factory:
 
 
 class NotLoadable(Exception):
-    """A factory that is not there; the text says what is missing and what may be meant."""
+    """A factory that cannot be found; the text says why, and suggests one that is near."""
 
 
 def is_factory(use: str) -> bool:
@@ -136,7 +136,7 @@ def _from_egg(kind: str, spec: str, text: str) -> Factory:
 
 
 def meant(kind: str, text: str) -> str:
-    """Return ``; did you mean egg:…?`` for a text that is near the name of an entry point.
+    """Return ``; did you mean egg:…?`` if an installed entry point has a name like this.
 
     :param text: with or without ``egg:``, a distribution, or only a name
     """
@@ -172,7 +172,7 @@ def _load(text: str, spec: str, load: Any) -> Any:
 
 
 def _near_attribute(spec: str) -> str:
-    """Return what may be meant by the attribute of a module that can be imported."""
+    """Return a suggestion for an attribute that a module does not have."""
     module, _, attribute = spec.partition(":")
     try:
         names = dir(metadata.EntryPoint(name="", value=module, group="").load())

@@ -28,7 +28,7 @@ _BY_THE_PROGRAM = "the program itself gives this one ({there!r}); call it someth
 
 
 class Unreadable(Exception):
-    """A file whose sections cannot be told.
+    """A file in which no sections can be found.
 
     :ivar findings: why
     """
@@ -51,7 +51,7 @@ class Value:
 
     @property
     def origin(self) -> str:
-        """Where it comes from, for people."""
+        """Where it comes from, as it is shown to operators."""
         if not self.place.section:
             return "the program"
         return f"[{self.place.section}]{' ' if self.how else ''}{self.how}"
@@ -64,7 +64,7 @@ class PasteFile:
     :param given: what the program adds to ``[DEFAULT]``
     :ivar findings: what is wrong, or may be, with its lines
     :raises OSError: it cannot be read
-    :raises Unreadable: its sections cannot be told
+    :raises Unreadable: its lines are wrong
     """
 
     def __init__(self, path: str, given: Mapping[str, str]) -> None:
@@ -175,7 +175,7 @@ def _contents(path: str) -> bytes:
 
 
 def _comment(place: Place, text: str) -> Iterator[Finding]:
-    """Say of what looks like a comment behind a value that it is none."""
+    """Warn of a comment behind a value, which Paste takes for a part of the value."""
     if place.option != "pipeline" and _COMMENT.search(text):
         problem = "what looks like a comment is a part of the value; give it a line of its own"
         yield Finding(place, problem, fatal=False)

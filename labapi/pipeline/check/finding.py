@@ -1,4 +1,4 @@
-"""What is said of a Paste file: a place in it, what is wrong there, what may be meant."""
+"""Findings of the check: a place in a Paste file, the problem, a suggestion."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Place:
 class Finding:
     """What is wrong, where, and what was expected.
 
-    :ivar fatal: the API does not start with it; otherwise it may be meant
+    :ivar fatal: the API does not start with it; otherwise it is a warning
     """
 
     place: Place
@@ -40,7 +40,7 @@ class Finding:
 
 
 def printable(text: str) -> str:
-    """Return a text in one line, with an escape in the place of what would move the cursor."""
+    """Return a text with escapes instead of control characters, so that it is one line."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -66,7 +66,7 @@ def nearest_name(name: str, known: Iterable[str]) -> str | None:
 
 
 def masked(name: str, text: str) -> str:
-    """Return a value that may be shown, of an option about which only its name is known."""
+    """Return a value as it may be shown, of an option of which only the name is known."""
     if may_be_secret(name):
         return "***"
     scheme, found, rest = text.partition("://")
@@ -75,6 +75,6 @@ def masked(name: str, text: str) -> str:
 
 
 def may_be_secret(name: str) -> bool:
-    """Say whether an option of this name may hold what nobody should see."""
+    """Say whether an option of this name may hold a password or another secret."""
     words = ("password", "passwd", "secret", "token", "key", "credential")
     return any(word in name.lower() for word in words)

@@ -1,4 +1,4 @@
-"""What is known of filters of other projects, which say nothing of themselves to Paste.
+"""Filters of other projects, which do not describe themselves in the way that ours do.
 
 Those of OpenStack describe their options to oslo.config; the plugins with which auth_token logs in
 describe theirs to keystoneauth.
@@ -46,7 +46,7 @@ def can_be_tried(part: Part, factory: Factory) -> bool:
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Keep what auth_token says at its start for its start."""
+    """Keep what auth_token logs when it starts out of the log of a trial."""
     logger = logging.getLogger("keystonemiddleware")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -107,7 +107,7 @@ def _described(module: str) -> dict[str, Any] | None:
 
 
 def _late(part: Part) -> Iterator[Finding]:
-    """Advise against letting through requests that nobody confirmed."""
+    """Warn of requests that pass without a confirmed identity."""
     value = _written(part).get("delay_auth_decision")
     if value is not None and value.text.strip().lower() in ("true", "1", "yes", "on"):
         problem = "with this, a Keystone that is away looks like a bad token: 401 instead of 503"
@@ -143,7 +143,7 @@ def _login(part: Part) -> Finding | list[Any]:
 
 
 def _missing(part: Part, known: Mapping[str, Any], options: list[Any]) -> Iterator[Finding]:
-    """Return the options that logging in takes and that are nowhere."""
+    """Return the options that logging in needs and the file does not have."""
     if not _TAKES_MORE.isdisjoint(part.local):
         return
     written = _written(part)

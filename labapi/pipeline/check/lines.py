@@ -1,8 +1,8 @@
-"""The lines of a Paste file, before anybody looks at what they say.
+"""The lines of a Paste file: sections, options, and mistakes that hide one of them.
 
-This follows ``configparser`` line by line. It knows the number of each line, and it says what
-``configparser`` takes silently for something else: a section without its closing bracket is an
-option to it, and an indented line belongs to the option above.
+This follows ``configparser`` line by line. It knows the number of each line, and finds mistakes
+that ``configparser`` does not see: it takes a section without its closing bracket for an option,
+and an indented line for a part of the option above.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _DEFAULT = "DEFAULT"
 
 @dataclass(slots=True)
 class Lines:
-    """What the lines of a file are.
+    """Reads the lines of one file.
 
     :param path: of the file
     :ivar findings: what is wrong with them
@@ -105,7 +105,7 @@ class Lines:
             yield from self._option_line(number, text)
 
     def _continued(self, number: int, text: str) -> Iterator[Finding]:
-        """Say of an indented line that it may not be meant to belong to the option above."""
+        """Refuse an indented line that looks like an option or a section of its own."""
         if _LIKE_OPTION.match(text) or _LIKE_SECTION.match(text):
             what = text if text.startswith("[") else text.partition("=")[0].strip()
             problem = (

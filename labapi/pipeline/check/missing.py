@@ -1,4 +1,4 @@
-"""What to say of a section that is not there, and what may be meant by its name."""
+"""Problems with names of sections, and suggestions for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options of filters and applications: what is wrong with them, and what they come to."""
+"""Options of filters and applications: their mistakes, and their values in force."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Shown:
 
 
 def raised(place: Place, text: str, error: BaseException) -> Finding:
-    """Return what to say of a factory that raises what it did not mean to say.
+    """Return the finding about a factory that raises an unexpected exception.
 
     :param place: its section, and the option that names it
     :param text: what the file writes there
@@ -58,7 +58,7 @@ def check(part: Part, server: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _by_asking(part: Part, factory: Factory, ask: Any) -> Iterator[Finding]:
-    """Return all that a factory refuses: without the option that it names it may say the next."""
+    """Return everything that a factory refuses: asked again without an option, it names another."""
     given, local = part.texts()
     named: set[str] = set()
     for _ in range(_MOST):
@@ -81,7 +81,7 @@ def _by_asking(part: Part, factory: Factory, ask: Any) -> Iterator[Finding]:
 
 
 def _by_calling(part: Part, factory: Factory) -> Iterator[Finding]:
-    """Return what a factory of somebody else raises, as far as calling it builds nothing."""
+    """Return what the factory of another project raises, as far as it can be called here."""
     given, local = part.texts()
     try:
         if factory.protocol == "paste.filter_factory":
@@ -138,7 +138,7 @@ def _by_signature(part: Part, factory: Factory) -> Iterator[Finding]:
 
 
 def _arguments(factory: Factory, names: list[str], takes_more: bool) -> str | None:
-    """Return what is wrong with the arguments that a factory gets whatever its options are."""
+    """Return why Paste cannot call a factory, whatever its options are, or None."""
     first = names[0].lower() if names else ""
     if factory.protocol == "paste.filter_factory" and first in ("app", "application", "wsgi_app"):
         return (
@@ -163,7 +163,7 @@ def _advice(part: Part, server: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _set_for_nobody(part: Part) -> Iterator[Finding]:
-    """Return what a filter's section sets for it, and the filter does not have."""
+    """Warn of ``set`` with an option that the filter does not have."""
     options = part.told("options", ())
     for name, value in part.given.items():
         own = value.how == "set" and value.place.section == part.place.section
@@ -173,7 +173,7 @@ def _set_for_nobody(part: Part) -> Iterator[Finding]:
 
 
 def effective(part: Part) -> Iterator[Shown]:
-    """Return the options that a part runs with: of ours all, of others what is written."""
+    """Return the options that a part runs with; of other projects only those in the file."""
     if part.factory is not None:
         origin = f"[{part.place.section}]"
         yield Shown(part.factory.option, part.factory.text, origin)

@@ -1,4 +1,4 @@
-"""Whether filters stand where they can do their work."""
+"""Check that filters stand where they can do their work."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _UNKNOWN = "; or is it {others}, of which nothing is known here?"
 
 
 def check(chain: Sequence[Part]) -> Iterator[Finding]:
-    """Return what is wrong with the order of what a request passes.
+    """Return mistakes in the order of the parts that a request passes.
 
     :param chain: filters, outermost first, and the application
     """
@@ -39,7 +39,7 @@ def check(chain: Sequence[Part]) -> Iterator[Finding]:
 
 
 def needs(part: Part) -> Sequence[Any]:
-    """Return what a part says that filters to its left have to give."""
+    """Return what a part needs from filters to its left."""
     ask = part.told("needs")
     if ask is None:
         return ()

@@ -1,4 +1,4 @@
-"""What a Paste file assembles: filters and applications with their options, nothing of it built."""
+"""The parts that a Paste file assembles: filters and applications with their options, not built."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Assembly:
     mounts: dict[str, Assembly] = field(default_factory=dict)
 
     def chains(self, left: tuple[Part, ...] = ()) -> Iterator[tuple[Part, ...]]:
-        """Return what each request passes, one way after the other.
+        """Return the parts that a request passes, for each application at an end.
 
         :param left: what stands in front
         """

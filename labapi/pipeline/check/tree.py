@@ -1,4 +1,4 @@
-"""From the sections of a Paste file to what they assemble, without building any of it.
+"""Reads the sections of a Paste file, and returns the parts that they assemble.
 
 This follows ``paste.deploy.loadwsgi`` section by section; where that raises, it takes down a
 finding and goes on.
@@ -39,7 +39,7 @@ _DEEPEST = 50
 
 @dataclass(slots=True)
 class _Section:
-    """A section that is being read: how it is called, by whom, and its options."""
+    """A section that is being read: its name, the place that names it, its options."""
 
     file: PasteFile
     title: str
@@ -76,7 +76,7 @@ class Reader:
         self._entered: list[Place] = []
 
     def read(self, path: str, name: str = "main") -> Assembly | None:
-        """Return what a file assembles, None if that cannot be told."""
+        """Return what a file assembles, or None if that cannot be found out."""
         place = Place(path)
         file = self._file(path, place)
         given = {name: Value(text, Place("", "", name)) for name, text in self._given.items()}
@@ -194,7 +194,7 @@ class Reader:
     def _filter(
         self, file: PasteFile, name: str, inherited: Mapping[str, Value], named: Place
     ) -> list[Part]:
-        """Return a filter, behind those that it is filtered with; one that is missing counts."""
+        """Return a filter behind the one of ``filter-with``; a missing one is a part, too."""
         if is_config(name):
             other, section = self._other_file(file, name, named)
             missing = [Part(FILTER, name, named, named, None)]

@@ -1,4 +1,4 @@
-"""What works and is hardly meant gets a warning, and keeps nothing from starting."""
+"""What works and is probably a mistake gets a warning, and keeps nothing from starting."""
 
 from __future__ import annotations
 
@@ -86,8 +86,9 @@ def test_advice(tmp_path: Path, name: str) -> None:
 def test_the_password_file(tmp_path: Path) -> None:
     passwords = tmp_path / "htpasswd"
     passwords.touch(0o600)
-    text = edited(("\n    noauth\n", "\n    basic\n"), ("/etc/labapi/htpasswd NAME", "…")).replace(
-        "/etc/labapi/htpasswd", f"{passwords}\nuser_alcie = admin"
+    text = edited(
+        ("\n    noauth\n", "\n    basic\n"),
+        ("/etc/labapi/htpasswd", f"{passwords}\nuser_alcie = admin"),
     )
     section = "[filter:basic]: "
     assert said(text, tmp_path) == [
