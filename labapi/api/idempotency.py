@@ -30,7 +30,7 @@ def key_of(request: Request) -> str | None:
 
 
 def check_same(first: str | None, now: str) -> None:
-    """Return if two bodies are the same.
+    """Check that two bodies are the same, by their digests.
 
     :raises Conflict: they are not
     """

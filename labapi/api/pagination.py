@@ -14,7 +14,7 @@ from labapi.exceptions import InvalidInput
 def limit_of(query: Mapping[str, str], maximum: int) -> int:
     """Return the size of the page that is asked for.
 
-    :param maximum: the largest page, and the one that who asks for none gets
+    :param maximum: the largest page, and the size if the query names none
     :raises InvalidInput: this is not a whole number of 1 or more
     """
     text = query.get("limit")

@@ -59,7 +59,7 @@ class Hints:
         self._send(CaseChanged(case=case, state=State.QUEUED), Wake(hosts=[host]))
 
     def case_given(self, case: str) -> None:
-        """Say that a case was given to its host; who tells the host announces it."""
+        """Say that a case was given to its host; the conductor that tells the host announces it."""
         self._send(Wake(given=[case]))
 
     def cancel_wanted(self, case: str) -> None:

@@ -117,8 +117,8 @@ class Reader:
         key = (case.id, -1 if finished else begin)
         now = time.monotonic()
         since = self._missed_since.setdefault(key, now)
-        if len(self._missed_since) > REMEMBERED:
-            self._missed_since.pop(next(iter(self._missed_since)), None)
+        for oldest in list(self._missed_since)[:-REMEMBERED]:
+            self._missed_since.pop(oldest, None)
         return now - since < self._patience
 
     def _pieces(self, case: Record, offset: int, until: float | None) -> Iterator[Piece]:

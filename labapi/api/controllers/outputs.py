@@ -10,7 +10,7 @@ import webob
 from oslo_config import cfg
 from oslo_log import log
 
-from labapi.api import lookup
+from labapi.api import lookup, parameters
 from labapi.api.access import Policy
 from labapi.api.backend.follow import Follower, Place, broken_off
 from labapi.api.backend.output import Reader
@@ -24,7 +24,6 @@ LOG = log.getLogger(__name__)
 
 EVENTS = "text/event-stream"
 
-_OFFSET = re.compile(r"[0-9]{1,18}", re.ASCII)
 _PLACE = re.compile(r"(?:([0-9]{1,9}):)?([0-9]{1,18})", re.ASCII)
 
 
@@ -48,12 +47,12 @@ class Outputs(Controller):
     def show(self, request: Request, testcase_id: str) -> webob.Response:
         """Answer with the output as it was written, from ``?offset=`` bytes on.
 
-        With ``?follow=true`` the answer goes on until the case ends, as server-sent events for who
-        asks for ``text/event-stream``.
+        With ``?follow=true`` the answer goes on until the case ends, as server-sent events if the
+        client accepts ``text/event-stream``.
         """
         query = request.query("offset", "follow")
         place = _place_of(request, query)
-        following = _follow_of(query)
+        following = parameters.flag(query, "follow")
         case = lookup.visible_testcase(self._database, self._policy, request, testcase_id)
         if not following:
             return webob.Response(
@@ -89,11 +88,9 @@ def _stream(pieces: Iterator[bytes], content_type: str) -> webob.Response:
 
 
 def _place_of(request: Request, query: dict[str, str]) -> Place:
-    if "offset" in query:
-        given = query["offset"]
-        if not _OFFSET.fullmatch(given):
-            raise InvalidInput(f"offset: {given[:64]!r} is not a number of bytes")
-        return Place(int(given))
+    offset = parameters.size(query, "offset")
+    if offset is not None:
+        return Place(offset)
     last = request.headers.get("Last-Event-ID")
     if last is None:
         return Place(0)
@@ -101,10 +98,3 @@ def _place_of(request: Request, query: dict[str, str]) -> Place:
     if not found:
         raise InvalidInput(f"Last-Event-ID: {last[:64]!r} is not the id of an event")
     return Place(int(found[2]), int(found[1] or 1))
-
-
-def _follow_of(query: dict[str, str]) -> bool:
-    word = query.get("follow", "false")
-    if word not in ("true", "false"):
-        raise InvalidInput(f"follow: {word[:64]!r} is neither true nor false")
-    return word == "true"

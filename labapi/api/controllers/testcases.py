@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import re
 import threading
 import time
 import uuid
@@ -12,7 +11,15 @@ from typing import Any
 import webob
 from oslo_config import cfg
 
-from labapi.api import catalogue, host_guard, idempotency, lookup, pagination, schemas
+from labapi.api import (
+    catalogue,
+    host_guard,
+    idempotency,
+    lookup,
+    pagination,
+    parameters,
+    schemas,
+)
 from labapi.api.access import ADMIN, MEMBER, OWN, READER, Policy, rule
 from labapi.api.backend.hints import Hints
 from labapi.api.backend.output import OutputOnItsWay, Reader
@@ -28,8 +35,6 @@ from labapi.db.session import Database, Record
 from labapi.exceptions import Conflict, InvalidInput, NotFound
 from labapi.scheduler.room import Room
 from labapi.servicegroup.driver import Liveness
-
-_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
 
 # Seconds beyond ?wait= after which a request is answered even if the database is not, and those of
 # them that the output of a finished case may take.
@@ -88,7 +93,7 @@ class TestCases(Controller):
 
     def create(self, request: Request) -> webob.Response:
         """Accept a case: 202, or with ``?wait=SECONDS`` 200 once it is finished."""
-        wait = self._wait_of(request.query("wait"))
+        wait = parameters.seconds(request.query("wait"), "wait", self._conf.api.max_wait)
         if wait:
             allowance.end_within(wait + GRACE)
         self._policy.check(request.context, "testcases:create")
@@ -98,7 +103,7 @@ class TestCases(Controller):
         if known is None:
             case = self._row(request, body)
             case |= {"idempotency": key, "body_digest": digest if key else None}
-            # Who waits does so from before the case is there: it may end faster than this goes on.
+            # The wait begins before the case is there: it may end faster than this goes on.
             with self._waiters.listening(case["uuid"]) as ended:
                 case_id = self._database.insert(testcases.create, case)
                 if case_id == case["uuid"]:
@@ -120,23 +125,25 @@ class TestCases(Controller):
         if shown is not None:
             return _accepted(request, shown, finished=True)
         now = lookup.testcase(self._database, known.uuid)
-        # One that is finished by now was too late for who waits, and so is its output.
+        # If it has finished by now, that was too late for this request, and so is its output.
         shown = self._whole(known if now.state == State.FINISHED else now)
         return _accepted(request, shown, finished=False)
 
     def index(self, request: Request) -> webob.Response:
         """List cases, newest first."""
         query = request.query("limit", "marker", "since", *FILTERS)
+        parameters.check_one_of(query, "state", State)
+        parameters.check_one_of(query, "result", Result)
         context = request.context
-        everything = self._policy.allows(context, "testcases:show_all_projects")
-        own = {"project_id": context.project_id}
-        if not everything:
+        own: dict[str, Any] = {}
+        if not self._policy.allows(context, "testcases:show_all_projects"):
             self._policy.check(context, "testcases:show", context.project_id)
+            own = {"project_id": context.project_id}
         limit = pagination.limit_of(query, self._conf.api.max_limit)
         rows = self._database.read(
             testcases.page,
-            _filters(query) | ({} if everything else own),
-            since=_since(query.get("since")),
+            {name: query[name] for name in FILTERS if name in query} | own,
+            since=parameters.moment(query, "since"),
             before=self._before(context, query.get("marker")),
             limit=limit + 1,
         )
@@ -173,7 +180,7 @@ class TestCases(Controller):
     def _ended(self, case_id: str, ended: threading.Event, wait: float) -> views.WholeCase | None:
         """Show a case that has ended, None if it does not within ``wait`` seconds.
 
-        A case whose output is still on its way has not ended for who waits.
+        For a client that waits, a case has not ended while its output is still on its way.
         """
         if not wait:
             return None
@@ -193,10 +200,10 @@ class TestCases(Controller):
 
     def _row(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
         schemas.check(bodies.CREATE, body)
-        parameters = body.get("parameters", {})
+        given = body.get("parameters", {})
         host = lookup.host_named(self._database, request.environ, body["host"])
         host_guard.check(request.environ, host.meta)
-        catalogue.check(host, body["plugin"], body["method"], parameters)
+        catalogue.check(host, body["plugin"], body["method"], given)
         limits = self._conf.api
         timeout = body.get("timeout", limits.default_timeout)
         if timeout > limits.max_timeout:
@@ -211,7 +218,7 @@ class TestCases(Controller):
             "plugin": body["plugin"],
             "method": body["method"],
             "host": host.host,
-            "parameters": parameters,
+            "parameters": given,
             "timeout": float(timeout),
             "queue_rank": -body.get("priority", 0),
             "rerun_on_loss": body.get("rerun_on_loss", False),
@@ -221,7 +228,7 @@ class TestCases(Controller):
         }
 
     def _has_room(self, host: Record, now: datetime.datetime) -> bool:
-        """Say whether a host can be given a case at once, past nobody who waits.
+        """Say whether a host can be given a case at once, and no other case waits for it.
 
         Requests of the same moment do not see one another: all of them may find the last room.
         """
@@ -253,19 +260,9 @@ class TestCases(Controller):
         except NotFound as error:
             raise InvalidInput(f"marker: {error}") from None
 
-    def _wait_of(self, query: dict[str, str]) -> float:
-        text = query.get("wait", "0")
-        seconds = float(text) if _SECONDS.fullmatch(text) else -1.0
-        longest = self._conf.api.max_wait
-        if not 0 <= seconds <= longest:
-            raise InvalidInput(
-                f"wait: {text[:64]!r} is not a number of seconds from 0 to {longest}"
-            )
-        return seconds
-
 
 def _accepted(request: Request, case: views.WholeCase, *, finished: bool) -> webob.Response:
-    # Who does not wait gets 202 always, also for a case that was faster than this answer.
+    # Without ?wait= the answer is 202, even for a case that was faster than this answer.
     response = json_response(case, 200 if finished else 202)
     response.headers["Location"] = f"{request.path_url.rstrip('/')}/{case.id}"
     return response
@@ -282,28 +279,3 @@ def _given(now: datetime.datetime) -> dict[str, Any]:
         "attempts": 1,
         "dispatched_at": now,
     }
-
-
-def _filters(query: dict[str, str]) -> dict[str, str]:
-    for name, known in (("state", State), ("result", Result)):
-        if name in query and query[name] not in set(known):
-            raise InvalidInput(f"{name}: {query[name][:64]!r} is none of {', '.join(known)}")
-    return {name: query[name] for name in FILTERS if name in query}
-
-
-def _since(text: str | None) -> datetime.datetime | None:
-    if text is None:
-        return None
-    try:
-        # A plus sign that was not percent-encoded arrives as a blank.
-        moment = datetime.datetime.fromisoformat(text.replace(" ", "+"))
-        # The first and the last day that there is may lie in no year once they are UTC.
-        return (
-            moment.astimezone(datetime.UTC)
-            if moment.tzinfo
-            else moment.replace(tzinfo=datetime.UTC)
-        )
-    except (ValueError, OverflowError):
-        raise InvalidInput(
-            f"since: {text[:64]!r} is not a time such as 2026-11-21T08:00:00Z (ISO 8601)"
-        ) from None
