@@ -38,14 +38,14 @@ def check(chain: Sequence[Part]) -> Iterator[Finding]:
         if problem is None and name == "audit" and "proxy" in names[position:]:
             problem = "'audit' records the address of a proxy; move it to the right of 'proxy'"
         if problem is not None:
-            yield Finding(part.named, problem, fatal=False)
+            yield Finding(part.shown_at, problem, fatal=False)
 
 
 def _missing(end: Part, names: Sequence[str]) -> Iterator[Finding]:
     for name, without in _EXPECTED.items():
         if name not in names:
             problem = f"there is no '{name}' to the left of '{end.name}': {without}"
-            yield Finding(end.named, problem, fatal=False)
+            yield Finding(end.shown_at, problem, fatal=False)
 
 
 def _misplaced(part: Part, name: str, left: Sequence[str], guarded: Sequence[bool]) -> str | None:

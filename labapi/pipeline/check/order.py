@@ -30,7 +30,7 @@ def check(chain: Sequence[Part]) -> Iterator[Finding]:
         for need in needs(part):
             if need.what in gives[:position]:
                 continue
-            place = part.place_of(need.option) if need.option else part.named
+            place = part.place_of(need.option) if need.option else part.shown_at
             behind = gives.index(need.what) if need.what in gives else 0
             if behind:
                 yield _misplaced(place, part, need, chain[behind])
@@ -82,7 +82,7 @@ def _twice(chain: Sequence[Part]) -> Iterator[Finding]:
             problem = _clash(earlier, part)
             if problem:
                 certain = part.told("gives") is not None or foreign.gives(part) == IDENTITY
-                yield Finding(part.named, problem, fatal=certain)
+                yield Finding(part.shown_at, problem, fatal=certain)
                 break
 
 

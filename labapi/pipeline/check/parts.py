@@ -41,6 +41,11 @@ class Part:
         """Return what the factory says of itself in an attribute."""
         return getattr(self.factory.call, name, default) if self.factory else default
 
+    @property
+    def shown_at(self) -> Place:
+        """Where to look for it: the place that names it, or its section if only the file does."""
+        return self.named if self.named.section else self.place
+
     def place_of(self, option: str) -> Place:
         """Return where an option is written, or the section where it is not."""
         value = self.local.get(option) or self.given.get(option)

@@ -200,6 +200,11 @@ def test_a_file_that_is_none(tmp_path: Path, text: str, expected: str) -> None:
     assert expected in str(finding)
 
 
+def test_an_application_that_nothing_names(tmp_path: Path) -> None:
+    (found, *_) = said("[app:main]\nuse = egg:labapi#api\n", tmp_path)
+    assert found == "[app:main]: 'main' needs the filter context to the left of 'main'"
+
+
 @pytest.mark.parametrize(
     ("option", "expected"),
     [
