@@ -186,13 +186,6 @@ MESSAGING_OPTS: list[cfg.Opt] = [
         min=0.5,
         help="Longest pause, in seconds, between attempts to reach a broker that is away.",
     ),
-    cfg.FloatOpt(
-        "memory_polling_interval",
-        default=0.01,
-        min=0.001,
-        max=1.0,
-        help="Seconds between looks into the queues of memory://.",
-    ),
 ]
 
 CONDUCTOR_OPTS: list[cfg.Opt] = [

@@ -36,7 +36,6 @@ def transport(request: pytest.FixtureRequest) -> Iterator[Transport]:
     server = RabbitMQ().create() if request.param == "rabbitmq" else None
     conf = config.new(
         messaging__transport_url=server.url if server else "memory://",
-        messaging__memory_polling_interval=0.001,
         messaging__connect_timeout=60.0,
         messaging__confirm_timeout=60.0,
     )

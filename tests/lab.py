@@ -48,7 +48,6 @@ class Lab:
             "agent__kill_grace": 0.5,
             "agent__slots": 8,
             "conductor__sweep_interval": 0.3,
-            "messaging__memory_polling_interval": 0.001,
             "messaging__connect_timeout": 60.0,
             "messaging__confirm_timeout": 60.0,
             "database__timeout": 60.0,

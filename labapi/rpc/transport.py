@@ -40,6 +40,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from labapi.exceptions import ConfigError
+from labapi.rpc import in_process
 from labapi.rpc.dead_letters import DEAD_LETTERS
 from labapi.rpc.frames import frame_handler
 from labapi.rpc.messages import HOST_PATTERN
@@ -129,7 +130,6 @@ class Transport:
         self.confirm_timeout: float = options.confirm_timeout
         self.heartbeat: int = options.heartbeat
         self.retry_interval_max: float = options.retry_interval_max
-        self._memory_polling: float = options.memory_polling_interval
         try:
             Connection(self.url).get_transport_cls()
         except (KeyError, ValueError, ImportError):
@@ -172,12 +172,11 @@ class Transport:
         :raises BROKER_ERRORS: the broker cannot be reached within ``connect_timeout``
         """
         options: dict[str, Any] = {}
-        if self.in_process:
-            options["polling_interval"] = self._memory_polling
-        elif guarded:
+        if guarded and not self.in_process:
             options["frame_handler"] = frame_handler
         connection = Connection(
             self.url,
+            transport=in_process.Transport if self.in_process else None,
             connect_timeout=self.connect_timeout,
             heartbeat=self.heartbeat if heartbeat else 0,
             transport_options=options,

@@ -159,7 +159,6 @@ def new_conf(folder: Path, **options: Any) -> Any:
     defaults = {"host": HOST, "plugins": ["linux_system"], "kill_grace": 1.0, **options}
     conf = config.new(
         state_path=str(folder / "state"),
-        messaging__memory_polling_interval=0.001,
         **{f"agent__{name}": value for name, value in defaults.items()},
     )
     conf([], default_config_files=[], default_config_dirs=[])
