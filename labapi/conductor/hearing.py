@@ -43,9 +43,11 @@ class Hearing:
         """Take note that this conductor is awake and has just written into the database."""
         with self._lock:
             moment, line = now.timestamp(), self._line()
-            if self._last is None or moment < self._last:
+            if self._last is None or moment < self._last - self._longest:
                 # It starts, or its clock was set back: nothing is known of the time before.
                 self._deaf = [(float("-inf"), moment + self._return)]
+            elif moment <= self._last:
+                return  # another thread was faster
             elif moment - self._last > self._longest:
                 self._note(self._last, moment + self._return)
             elif line == 0 or line != self._last_line:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+
 from oslo_config import cfg
 from oslo_log import log
 
@@ -13,6 +15,7 @@ from labapi.conductor.reports import Reports
 from labapi.db.session import Database
 from labapi.rpc import signing
 from labapi.rpc.consumer import BatchConsumer
+from labapi.rpc.messages import Message
 from labapi.rpc.publisher import Publisher
 from labapi.rpc.transport import CONDUCTOR_QUEUE, HEARTBEAT_QUEUE, REPORT_QUEUE, Transport
 from labapi.servicegroup import driver as servicegroup
@@ -26,6 +29,7 @@ class Conductor:
     """Dispatches, collects and reaps; any number of them share the work.
 
     :param conf: configuration with the ``[conductor]`` group
+    :ivar hearing: when it could hear
     :raises ConfigError: the key that signs commands cannot be used
     """
 
@@ -47,18 +51,19 @@ class Conductor:
             liveness=self._liveness,
             guarded=not transport.in_process,
         )
-        signs = BatchConsumer(
+        self.hearing = Hearing(conf, self._line)
+        self._heartbeats = heartbeats
+        self._signs = BatchConsumer(
             transport,
             [HEARTBEAT_QUEUE],
-            heartbeats.handle,
+            self._hear,
             name="heartbeats",
             batch=conf.conductor.heartbeat_batch,
             pace=conf.conductor.heartbeat_pace,
         )
-        hearing = Hearing(conf, lambda: signs.connections if signs.consuming.is_set() else 0)
         self._threads: list[BatchConsumer | Reaper] = [
-            Reaper(conf, database, self._news, dispatcher, hearing),
-            signs,
+            Reaper(conf, database, self._news, dispatcher, self.hearing),
+            self._signs,
         ]
         self._threads += [
             BatchConsumer(transport, [queue], handle, name=name, batch=conf.conductor.batch)
@@ -67,6 +72,14 @@ class Conductor:
                 ("reports", REPORT_QUEUE, reports.handle),
             )
         ]
+
+    def _hear(self, messages: list[Message]) -> None:
+        self._heartbeats.handle(messages)
+        # What was written down was heard, however long the sweep at hand takes.
+        self.hearing.listen(datetime.datetime.now(datetime.UTC))
+
+    def _line(self) -> int:
+        return self._signs.connections if self._signs.consuming.is_set() else 0
 
     def start(self) -> None:
         """Start to work; returns at once."""

@@ -11,11 +11,12 @@ from oslo_config import cfg
 from oslo_log import log
 
 from labapi.case import ACTIVE, Reason, Result, State
-from labapi.conductor import events, orders
+from labapi.conductor import events, orders, remarks
 from labapi.conductor.dispatch import Dispatcher
 from labapi.conductor.hearing import Hearing
 from labapi.conductor.orders import Stale
 from labapi.db import attempts, queue, services
+from labapi.db import hosts as host_queries
 from labapi.db.session import Database, Record
 from labapi.rpc.messages import CaseChanged
 from labapi.rpc.publisher import Publisher
@@ -30,7 +31,6 @@ LOST = (Reason.AGENT_LOST, "the host's agent was not heard of any more while the
 OVERDUE = (Reason.AGENT_LOST, "the host's agent is up but did not report the case's end in time")
 EXPIRED = (Reason.EXPIRED, "the host did not take the case in time")
 
-DOWN = "the host is down"  # how the detail begins of an unfinished case whose host is
 UNTOUCHED = "the host was stopped before the case came"
 
 
@@ -69,6 +69,7 @@ class Reaper(threading.Thread):
         self._hearing = hearing
         self._lost_after: float = max(self._conf.lost_after, self._conf.service_down_time)
         self._down_at: dict[str, datetime.datetime] = {}  # host → when it was seen down last
+        self._waiting = remarks.Waiting(database)
         self._stopping = threading.Event()
 
     def stop(self, timeout: float = 10.0) -> None:
@@ -89,7 +90,9 @@ class Reaper(threading.Thread):
         """Look once over everything that is unfinished."""
         self._beat(now)
         self._hearing.listen(now)
-        self._dispatcher.dispatch(self._database.read(queue.waiting_hosts))
+        hosts = self._database.read(queue.waiting_hosts)
+        self._dispatcher.dispatch(hosts)
+        self._look_after_waiting(hosts, now)
         oldest = now - datetime.timedelta(seconds=self._conf.queue_timeout)
         waited = self._database.read(attempts.expired, oldest)
         self._finish(waited, now, (State.QUEUED,), EXPIRED)
@@ -98,6 +101,12 @@ class Reaper(threading.Thread):
     def _beat(self, now: datetime.datetime, *, stopped: bool = False) -> None:
         beat = {self._conf.host: None}
         self._database.write(services.beat, BINARY, beat, now, stopped=stopped)
+
+    def _look_after_waiting(self, hosts: list[str], now: datetime.datetime) -> None:
+        rows = self._database.read(host_queries.heard, hosts) if hosts else []
+        down = {row.host: row for row in rows if self._silence(row, row.last_seen_at, now)[0]}
+        told = {host: remarks.of_waiting(row) for host, row in down.items()}
+        self._waiting.tell(told, set(hosts) - down.keys())
 
     def _look_after_active(self, now: datetime.datetime) -> None:
         settled = now - datetime.timedelta(seconds=min(5.0, self._conf.sweep_interval))
@@ -122,7 +131,8 @@ class Reaper(threading.Thread):
             self._dispatcher.resend(self._database.write(queue.resend, found.resend, now))
 
     def _look_at(self, case: Record, now: datetime.datetime, found: _Findings) -> None:
-        down, lost = self._silence(case, now)
+        # A host that was removed from the list has said nothing since the case was dispatched.
+        down, lost = self._silence(case, case.last_seen_at or case.dispatched_at, now)
         if lost and _is_untouched(case):
             found.untouched[case.attempt] = case.uuid
         elif lost:
@@ -131,26 +141,33 @@ class Reaper(threading.Thread):
         elif down:
             # Nothing is decided: what the host reports until it is lost counts.
             self._down_at[case.host] = now
-            if not (case.detail or "").startswith(DOWN):
-                found.remarks[case.uuid] = _down(case)
+            if not (case.detail or "").startswith(remarks.DOWN):
+                found.remarks[case.uuid] = remarks.of_running(case)
         elif verdict := self._overdue(case, now):
             found.verdicts[verdict].append(case.uuid)
             found.stale.add(Stale(case.uuid, case.attempt, case.host))
         else:
-            if (case.detail or "").startswith(DOWN):
+            if (case.detail or "").startswith(remarks.DOWN):
                 found.remarks[case.uuid] = None
             if case.state == State.CANCELLING:
                 found.cancel.append(case.uuid)
             elif case.started_at is None and self._unanswered(case, now):
                 found.resend.append(case.uuid)
 
-    def _silence(self, case: Record, now: datetime.datetime) -> tuple[bool, bool]:
-        """Say whether a case's host is down, and whether it is so for too long."""
-        if self._dispatcher.liveness.is_up(case, now):
+    def _silence(
+        self, row: Record, since: datetime.datetime | None, now: datetime.datetime
+    ) -> tuple[bool, bool]:
+        """Say whether a host is down, and whether it is so for too long.
+
+        :param row: with what the driver of liveness wants to know
+        :param since: when it was heard of last
+        """
+        if self._dispatcher.liveness.is_up(row, now):
             return False, False
-        # A host that was removed from the list has said nothing since the case was dispatched.
-        silent = self._hearing.heard_for(case.last_seen_at or case.dispatched_at, now)
-        down = bool(case.stopped) or silent > self._conf.service_down_time
+        if since is None:
+            return True, True
+        silent = self._hearing.heard_for(since, now)
+        down = bool(row.stopped) or silent > self._conf.service_down_time
         return down, silent > self._lost_after
 
     def _overdue(self, case: Record, now: datetime.datetime) -> tuple[str, str] | None:
@@ -203,12 +220,3 @@ def _is_untouched(case: Record) -> bool:
         and case.stopped
         and case.last_seen_at < case.dispatched_at
     )
-
-
-def _down(case: Record) -> str:
-    if case.stopped:
-        return f"{DOWN}: its agent was stopped; the case is lost if it does not come back"
-    if case.last_seen_at is None:
-        return f"{DOWN}; the case is lost if it does not come back"
-    last = f"{case.last_seen_at:%Y-%m-%dT%H:%M:%SZ}"
-    return f"{DOWN}: last heard of at {last}; the case is lost if it does not come back"

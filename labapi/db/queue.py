@@ -123,6 +123,25 @@ _GIVEN = (
     .order_by(TestCase.queue_rank, TestCase.id)
 )
 
+_REMARK = (
+    update(TestCase)
+    .where(
+        TestCase.state == State.QUEUED,
+        TestCase.host == bindparam("of"),
+        TestCase.detail.is_(None),
+    )
+    .values(detail=bindparam("remark"))
+)
+_FORGET = (
+    update(TestCase)
+    .where(
+        TestCase.state == State.QUEUED,
+        TestCase.host == bindparam("of"),
+        TestCase.detail.startswith(bindparam("beginning")),
+    )
+    .values(detail=None)
+)
+
 
 def waiting_hosts(connection: Connection) -> list[str]:
     """Return the names of hosts that cases wait for."""
@@ -193,3 +212,19 @@ def resend(
 def release(connection: Connection, attempts: Iterable[str], why: str) -> None:
     """Let cases wait again whose command certainly reached nobody; the attempt does not count."""
     connection.execute(_RELEASE, {"tokens": list(attempts), "why": why})
+
+
+def remark(
+    connection: Connection, remarks: Mapping[str, str], others: Iterable[str], beginning: str
+) -> None:
+    """Set the details of cases that wait, where they have none.
+
+    :param remarks: ``{host: detail}``
+    :param others: hosts whose waiting cases lose a detail with this ``beginning``
+    """
+    rows = [{"of": host, "remark": detail} for host, detail in remarks.items()]
+    if rows:
+        connection.execute(_REMARK, rows)
+    stale = [{"of": host, "beginning": beginning} for host in others]
+    if stale:
+        connection.execute(_FORGET, stale)
