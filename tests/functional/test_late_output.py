@@ -135,6 +135,19 @@ def test_who_waits_too_short_is_not_told_that_it_is_finished(
     assert shown.json["result"] is None
 
 
+def test_who_asks_again_and_waits_too_short_may_come_back(
+    lab: Lab, host: str, one: Conductor, other: Conductor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = {"Idempotency-Key": host}
+    post(lab, host, **key)
+    named = attempt_of(lab, host)
+    one.handle([end(named)])
+    monkeypatch.setattr("labapi.api.controllers.testcases.OUTPUT_GRACE", -600.0)
+    assert post(lab, host, "?wait=60", **key).status_code == 503
+    other.handle([piece(named, 0, FIRST)])
+    assert post(lab, host, "?wait=60", **key).json["output"] == WHOLE.decode()
+
+
 def test_who_asks_gets_all(lab: Lab, host: str, one: Conductor, other: Conductor) -> None:
     case = post(lab, host).json["id"]
     named = attempt_of(lab, host)

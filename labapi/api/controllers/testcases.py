@@ -119,7 +119,8 @@ class TestCases(Controller):
         """Answer a request that is sent again, with the case that the first one made."""
         host_guard.check(request.environ, known.host_meta)
         if known.state == State.FINISHED:
-            return _accepted(request, self._whole(known), finished=wait > 0)
+            until = time.monotonic() + wait + OUTPUT_GRACE if wait else None
+            return _accepted(request, self._whole(known, until), finished=wait > 0)
         with self._waiters.listening(known.uuid) as ended:
             shown = self._ended(known.uuid, ended, wait)
         if shown is not None:
