@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import subprocess
 from pathlib import Path
-from typing import Any
 
 from oslo_log import log
 
@@ -24,7 +25,20 @@ def remove(folder: Path) -> None:
         if mounted := _mounts_below(folder):
             LOG.error("%s is not removed: %s is mounted there", folder, mounted[0])
         else:
-            shutil.rmtree(folder, onerror=_log)
+            _empty(folder)
+
+
+def _empty(folder: Path) -> None:
+    # What is nested a thousand levels deep is too deep for Python.
+    with contextlib.suppress(RecursionError):
+        shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        command = ["rm", "-rf", "--one-file-system", "--", str(folder)]
+        done = subprocess.run(command, stderr=subprocess.PIPE, check=False)
+        if done.returncode != 0:
+            LOG.warning(
+                "cannot remove %s: %s", folder, done.stderr.decode(errors="replace").strip()[:1000]
+            )
 
 
 def _mounts_below(folder: Path) -> list[str]:
@@ -35,7 +49,3 @@ def _mounts_below(folder: Path) -> list[str]:
         LOG.error("cannot see what is mounted: %s", error)
         return [str(folder)]
     return [point for point in points if Path(point).is_relative_to(folder.resolve())]
-
-
-def _log(function: Any, path: str, info: Any) -> None:
-    LOG.warning("cannot remove %s: %s", path, info[1])

@@ -49,3 +49,20 @@ def test_what_a_case_has_mounted_is_not_emptied(
     folders.remove(tmp_path / "case")
     assert not (tmp_path / "case").exists()
     assert (precious / "file").exists()
+
+
+def test_a_folder_that_is_nested_too_deep_for_python_goes_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "case"
+    folder.mkdir()
+    at = os.open(folder, os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("d", dir_fd=at)
+        below = os.open("d", os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(at)
+    folders.remove(folder)
+    assert not folder.exists()
+    assert not caplog.records

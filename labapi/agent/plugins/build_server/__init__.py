@@ -15,7 +15,6 @@ from labapi.case import Reason, Result
 from labapi.exceptions import InvalidInput
 
 # Run as a program and not imported: what it reads archives with would stay in the agent's memory.
-SOURCE_PROGRAM = Path(__file__).with_name("source.py")
 
 GIT_SCHEMES = ("git", "ssh", "http", "https", "file")
 GIT = {
@@ -92,8 +91,17 @@ def _fetch_git(run: Run, url: str, ref: str | None, tree: Path) -> None:
 
 
 def _fetch(run: Run, source: str, tree: Path) -> None:
-    """Fetch and unpack in a process of the case's own, with its user, limits and timeout."""
-    argv = [sys.executable, "-I", str(SOURCE_PROGRAM), source, str(tree)]
+    """Fetch and unpack in processes of the case's own, with its user, limits and timeout."""
+    if urlsplit(source).scheme in ("http", "https"):
+        archive = run.workdir / "archive"
+        _program(run, "download", source, str(archive))
+        source = str(archive)
+    _program(run, "source", source, str(tree))
+    (run.workdir / "archive").unlink(missing_ok=True)
+
+
+def _program(run: Run, name: str, *arguments: str) -> None:
+    argv = [sys.executable, "-I", str(Path(__file__).with_name(f"{name}.py")), *arguments]
     _must(run.execute(argv, cwd=run.workdir, capture=1000), "source")
 
 
