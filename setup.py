@@ -27,7 +27,7 @@ setup(
         "kombu>=5.5",
         "msgspec>=0.19",
         "SQLAlchemy>=2.0.43",
-        "PyMySQL[rsa]>=1.1.1",  # with what the passwords of MySQL's own default need
+        "PyMySQL[rsa]>=1.2",  # with what the passwords of MySQL's own default need
         "alembic>=1.14",
         "bcrypt>=4.1",
         "cliff>=4.8",
@@ -54,6 +54,7 @@ setup(
             "gunicorn>=23",
             "uWSGI>=2.0.28",
             "hypothesis>=6",
+            "trustme>=1.2",
             "ruff>=0.15",
             "mypy>=1.15",
             "import-linter>=2.1",

@@ -14,6 +14,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 import labapi
+from labapi import tls
 
 DEFAULT_OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
@@ -157,6 +158,7 @@ DATABASE_OPTS: list[cfg.Opt] = [
         help="Seconds that a wait for a connection, a lock or an answer of the database may take;"
         " [api] database_time bounds what a request waits in all.",
     ),
+    *tls.options("With it, MariaDB and MySQL are spoken to by TLS only."),
 ]
 
 MESSAGING_OPTS: list[cfg.Opt] = [
@@ -186,6 +188,7 @@ MESSAGING_OPTS: list[cfg.Opt] = [
         min=0.5,
         help="Longest pause, in seconds, between attempts to reach a broker that is away.",
     ),
+    *tls.options("For amqps://; the default is the issuers that the system trusts."),
 ]
 
 CONDUCTOR_OPTS: list[cfg.Opt] = [
@@ -303,6 +306,7 @@ SERVICEGROUP_OPTS: list[cfg.Opt] = [
         help="The coordination service of the driver tooz, for example redis://lab-redis:6379,"
         " memcached://lab-cache:11211, etcd3+http://lab-etcd:2379 or kazoo://lab-zk:2181.",
     ),
+    *tls.options("With it, redis:// is spoken to by TLS only."),
 ]
 
 AGENT_OPTS: list[cfg.Opt] = [

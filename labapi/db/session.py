@@ -23,6 +23,7 @@ from oslo_config import cfg
 from oslo_log import log
 from sqlalchemy import Connection, Engine, NullPool, event, exc
 
+from labapi import tls
 from labapi.db import allowance, outage
 from labapi.db.mariadb import Connection as MariaDBConnection
 from labapi.exceptions import ConfigError, DatabaseUnavailable
@@ -92,16 +93,18 @@ class Database:
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self.url = url_of(conf)
         options = self._options = conf.database
+        self._tls = tls.files("database", options)
         waits = (options.timeout,) * 3
         try:
             statements = _engine(
                 self.url,
+                self._tls,
                 *waits,
                 isolation_level="AUTOCOMMIT",
                 skip_autocommit_rollback=True,
                 **_pooled(options),
             )
-            transactions = _engine(self.url, *waits, **_pooled(options))
+            transactions = _engine(self.url, self._tls, *waits, **_pooled(options))
         except (exc.ArgumentError, exc.NoSuchModuleError, ImportError) as error:
             raise ConfigError(f"[database] connection: {error}") from None
         _begin_by_itself(transactions)
@@ -150,7 +153,9 @@ class Database:
         :param answer: seconds that one of them may take
         :param lock: seconds to wait for the whole of an SQLite database
         """
-        engine = _engine(self.url, self._options.timeout, lock, answer, poolclass=NullPool)
+        engine = _engine(
+            self.url, self._tls, self._options.timeout, lock, answer, poolclass=NullPool
+        )
         _begin_by_itself(engine)
         with engine.begin() as connection:
             yield connection
@@ -184,7 +189,12 @@ class Database:
 
 
 def _engine(
-    url: sqlalchemy.URL, connect: float, lock: float, answer: float, **options: Any
+    url: sqlalchemy.URL,
+    files: tls.Files,
+    connect: float,
+    lock: float,
+    answer: float,
+    **options: Any,
 ) -> Engine:
     """Return an engine that waits so many seconds for each of these."""
     sqlite = url.get_backend_name() == "sqlite"
@@ -196,6 +206,8 @@ def _engine(
             "write_timeout": answer,
             "charset": "utf8mb4",
         }
+        if files:
+            connect_args["ssl"] = files.context()
     engine = sqlalchemy.create_engine(
         url,
         # A connection is only ever used in a "with", which ends its transaction: a ROLLBACK on its

@@ -31,14 +31,18 @@ from __future__ import annotations
 
 import copy
 import re
+import ssl
 from typing import Any
+from urllib.parse import urlsplit
 
 import amqp
 from kombu import Connection, Exchange, Queue, binding
 from kombu.exceptions import OperationalError
+from kombu.utils.url import parse_url
 from oslo_config import cfg
 from oslo_log import log
 
+from labapi import tls
 from labapi.exceptions import ConfigError
 from labapi.rpc import in_process
 from labapi.rpc.dead_letters import DEAD_LETTERS
@@ -137,6 +141,35 @@ class Transport:
                 "[messaging] transport_url is not the URL of a broker that kombu knows;"
                 " for example amqp://user:password@host/vhost"
             ) from None
+        self._tls = self._checked_tls(tls.files("messaging", options))
+
+    def _checked_tls(self, files: tls.Files) -> dict[str, Any]:
+        """Return py-amqp's options for TLS; without them it checks no server's name.
+
+        :raises ConfigError: the URL and the files do not go together, or a file cannot be used
+        """
+        if not self.url.startswith("amqps:"):
+            if files:
+                raise ConfigError(
+                    "[messaging] ca_file, cert_file and key_file need a transport_url of amqps://"
+                )
+            return {}
+        if "ssl" in parse_url(self.url):
+            raise ConfigError(
+                "[messaging] transport_url: take the ssl options out of the URL, and name the files"
+                " in ca_file, cert_file and key_file"
+            )
+        files.context()
+        only = None if ";" in self.url else urlsplit(self.url).hostname
+        return {
+            "ssl": {
+                "ca_certs": files.ca,
+                "certfile": files.cert,
+                "keyfile": files.key,
+                "cert_reqs": ssl.CERT_REQUIRED,
+                "server_hostname": only,  # None: that of the URL which is tried
+            }
+        }
 
     @property
     def in_process(self) -> bool:
@@ -180,6 +213,7 @@ class Transport:
             connect_timeout=self.connect_timeout,
             heartbeat=self.heartbeat if heartbeat else 0,
             transport_options=options,
+            **self._tls,
             **({"virtual_host": vhost} if vhost is not None else {}),
         )
         connection.connect()

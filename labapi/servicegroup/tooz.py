@@ -28,6 +28,7 @@ from oslo_log import log
 from stevedore.exception import NoMatches
 from tooz import ToozError, coordination
 
+from labapi import tls
 from labapi.exceptions import ConfigError
 from labapi.servicegroup.driver import Liveness
 
@@ -51,7 +52,7 @@ class Tooz(Liveness):
             raise ConfigError("[servicegroup] backend_url: the driver tooz needs one")
         try:
             member = uuid.uuid4().hex.encode()
-            self._coordinator = coordination.get_coordinator(url, member)
+            self._coordinator = coordination.get_coordinator(url, member, **_tls(conf))
         except (ToozError, NoMatches, ImportError, ValueError) as error:
             raise ConfigError(f"[servicegroup] backend_url: {error}") from error
         self._lock = threading.Lock()
@@ -158,3 +159,18 @@ class Tooz(Liveness):
             except coordination.MemberNotJoined:
                 continue  # it has left meanwhile
             yield from (told or {}).items()
+
+
+def _tls(conf: cfg.ConfigOpts) -> dict[str, Any]:
+    """Return the options of tooz's driver for Redis; the client checks chain and name.
+
+    :raises ConfigError: the files cannot be used, or not with this backend
+    """
+    files = tls.files("servicegroup", conf.servicegroup)
+    if not files:
+        return {}
+    if not conf.servicegroup.backend_url.startswith("redis:"):
+        raise ConfigError("[servicegroup] ca_file, cert_file and key_file are for redis:// only")
+    files.context()
+    named = {"ssl_ca_certs": files.ca, "ssl_certfile": files.cert, "ssl_keyfile": files.key}
+    return {"ssl": "true", **{name: file for name, file in named.items() if file}}

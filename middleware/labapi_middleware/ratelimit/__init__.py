@@ -21,6 +21,12 @@
     ``on_storage_failure = open``
         What to do when the storage does not answer: let requests through (``open``) or answer 503
         (``closed``).
+    ``ca_file =``
+        With ``rediss://``: a file with the certificates of the issuers that the server's
+        certificate is checked against, its name included. The default is those that the system
+        trusts.
+    ``cert_file =``, ``key_file =``
+        With ``rediss://``: files with the certificate that is shown to the server, and its key.
     ``key_prefix = labapi``
         Begins the keys in the storage; services that share one need different ones.
 
@@ -39,6 +45,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -75,6 +82,7 @@ from labapi_middleware.ratelimit.storage import (
     Counter,
     StorageAway,
     StorageCounter,
+    TLSFiles,
     Window,
     open_storage,
 )
@@ -100,6 +108,9 @@ ON_STORAGE_FAILURE = Option(
     "Let requests through, or answer 503, when the storage does not answer.",
 )
 KEY_PREFIX = Option("key_prefix", "labapi", text, "Begins the keys in the storage.")
+CA_FILE = Option("ca_file", "", text, "Issuers that the certificate of rediss:// is checked by.")
+CERT_FILE = Option("cert_file", "", text, "The certificate that is shown to rediss://.")
+KEY_FILE = Option("key_file", "", text, "The key of cert_file, if it is not in the same file.")
 
 # How often an outage of the storage is in the log. Seconds.
 _LOG_EVERY = 60.0
@@ -110,7 +121,18 @@ class RateLimit(Filter):
     """Count requests and answer 429 to those that are too many."""
 
     name = "ratelimit"
-    options = (RULE, STORAGE, STRATEGY, EXEMPT, TIMEOUT, ON_STORAGE_FAILURE, KEY_PREFIX)
+    options = (
+        RULE,
+        STORAGE,
+        STRATEGY,
+        EXEMPT,
+        TIMEOUT,
+        ON_STORAGE_FAILURE,
+        KEY_PREFIX,
+        CA_FILE,
+        CERT_FILE,
+        KEY_FILE,
+    )
     repeatable = True
 
     def __init__(self, app: WSGIApplication, conf: Conf) -> None:
@@ -231,10 +253,11 @@ class RateLimit(Filter):
 
 
 def _counter(conf: Conf) -> Counter:
+    tls = _tls(conf)
     if conf[STORAGE] == STORAGE.default:
         return MemoryCounter(conf[STRATEGY])
     try:
-        storage = open_storage(conf[STORAGE], conf[TIMEOUT] / 2)
+        storage = open_storage(conf[STORAGE], conf[TIMEOUT] / 2, tls)
     except ValueError as error:
         raise OptionError(RateLimit.name, STORAGE.name, str(error)) from error
     try:
@@ -243,6 +266,34 @@ def _counter(conf: Conf) -> Counter:
         raise OptionError(
             RateLimit.name, STRATEGY.name, "this storage has only fixed-window"
         ) from error
+
+
+def _tls(conf: Conf) -> TLSFiles:
+    """Return the files of TLS.
+
+    :raises OptionError: they are not for this storage, or one cannot be used
+    """
+    named = {option.name: conf[option] for option in (CA_FILE, CERT_FILE, KEY_FILE)}
+    for name, file in named.items():
+        if file and not conf[STORAGE].startswith("rediss:"):
+            raise OptionError(RateLimit.name, name, "it is for a storage of rediss:// only")
+    files = TLSFiles(*(file or None for file in named.values()))
+    try:
+        context = ssl.create_default_context(cafile=files.ca)
+    except OSError as error:
+        raise OptionError(
+            RateLimit.name, CA_FILE.name, f"{files.ca} is no readable PEM file ({error.strerror})"
+        ) from error
+    try:
+        if files.cert:
+            context.load_cert_chain(files.cert, files.key)
+    except OSError as error:
+        raise OptionError(
+            RateLimit.name,
+            CERT_FILE.name,
+            f"{files.cert} is no readable PEM file with a key that fits ({error.strerror})",
+        ) from error
+    return files
 
 
 def _refuse(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 from urllib.parse import SplitResult, urlsplit
 
@@ -48,13 +49,28 @@ class Window(NamedTuple):
     reset: float
 
 
+@dataclass(frozen=True, slots=True)
+class TLSFiles:
+    """The files of TLS to a storage.
+
+    :ivar ca: issuers that are trusted, None for those of the system
+    :ivar cert: the certificate that is shown, None for none
+    :ivar key: its key, None if it is in the same file
+    """
+
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+
+
 Key = tuple[RateLimitItem, str]
 
 
-def open_storage(uri: str, timeout: float) -> Storage:
+def open_storage(uri: str, timeout: float, tls: TLSFiles | None = None) -> Storage:
     """Return the storage of a URI, not connected yet.
 
     :param timeout: seconds that one answer may take
+    :param tls: for ``rediss://``; name and chain of the server's certificate are always checked
     :raises ValueError: there is no storage for this URI, or its client is not installed
     """
     scheme = _checked(uri).scheme
@@ -62,6 +78,8 @@ def open_storage(uri: str, timeout: float) -> Storage:
     try:
         if scheme in ("redis", "rediss", "redis+unix"):
             options |= _redis_options(timeout)
+            if scheme == "rediss":
+                options |= _tls_options(tls or TLSFiles())
         else:
             options |= {"connect_timeout": timeout, "timeout": timeout, "no_delay": True}
         return cast(Storage, storage_from_string(uri, **options))
@@ -100,6 +118,17 @@ def _redis_options(timeout: float) -> dict[str, Any]:
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,
         "retry": Retry(NoBackoff(), 0),
+    }
+
+
+def _tls_options(tls: TLSFiles) -> dict[str, Any]:
+    # Older clients did not check the name unless they were told to.
+    return {
+        "ssl_cert_reqs": "required",
+        "ssl_check_hostname": True,
+        "ssl_ca_certs": tls.ca,
+        "ssl_certfile": tls.cert,
+        "ssl_keyfile": tls.key,
     }
 
 
