@@ -42,6 +42,33 @@ ODD = [
     "\x1b[2J",
     "é",
 ]
+# Lines that Paste gives a meaning of their own.
+MORE = [
+    "[DEFAULT]",
+    "set max_request_body_size = 5",
+    "set use = egg:labapi#api",
+    "get trusted_proxies = here",
+    "get trusted_proxies = nothing",
+    "filter-with = request_id",
+    "filter-with = sizelimit",
+    "next = root",
+    "require = labapi",
+    "require = no-such-thing",
+    "use = sizelimit",
+    "use = root",
+    "use = config:mutant.ini#root",
+    "use = config:mutant.ini",
+    "use = config:none.ini",
+    "use = call:os:getcwd",
+    "use = call:labapi_middleware.sizelimit:filter_factory",
+    "paste.filter_factory = labapi_middleware.sizelimit:filter_factory",
+    "paste.app_factory = labapi.api.versions:app_factory",
+    "pipeline = faultwrap versions",
+    "[filter-app:v2.1]",
+    "[composite:root]",
+    "here = /",
+    "listen = 0.0.0.0:80",
+]
 EXAMPLES = 250
 
 
@@ -86,10 +113,13 @@ def mutants(draw: st.DrawFn) -> str:
     """Return the shipped file with one to three edits."""
     lines = [line for line in draw(st.sampled_from([SHIPPED, FULL])).split("\n") if line[:1] != "#"]
     for _ in range(draw(st.integers(1, 3))):
-        if draw(st.booleans()):
+        at = draw(st.integers(0, len(lines) - 1))
+        what = draw(st.sampled_from(["line", "word", "more"]))
+        if what == "line":
             lines = changed(draw, lines)
+        elif what == "more":
+            lines[at:at] = [draw(st.sampled_from(MORE))]
         else:
-            at = draw(st.integers(0, len(lines) - 1))
             words = WORDS.findall(lines[at]) or [""]
             lines[at : at + 1] = "".join(changed(draw, words)).split("\n")
     return "\n".join(lines)
