@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import http.client
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,17 +30,17 @@ class Api(NamedTuple):
     program: Program
     port: int
 
-    def ask(self, path: str, method: str = "GET", login: str = "") -> Answer:
-        """Send one request on a connection of its own.
+    def ask(self, path: str, login: str = "", headers: Mapping[str, str] | None = None) -> Answer:
+        """Read something on a connection of its own.
 
         :param login: ``user:password``; empty for none
         """
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        encoded = base64.b64encode(login.encode()).decode()
+        sent = dict(headers or {})
+        if login:
+            sent["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
         try:
-            connection.request(
-                method, path, headers={"Authorization": f"Basic {encoded}"} if login else {}
-            )
+            connection.request("GET", path, headers=sent)
             response = connection.getresponse()
             return Answer(response.status, response.headers, response.read())
         finally:

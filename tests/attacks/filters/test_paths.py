@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.attacks.filters.conftest import SHIPPED, Serve
 
 RULE = "rule_all = * *: 6000 per minute per address\n"
@@ -29,6 +27,7 @@ def test_a_line_break_is_no_way_around_a_rule(serve: Serve) -> None:
         assert b"control character" in answer.body
 
 
-@pytest.mark.parametrize("path", ["/%0a", "/v2.1%0a", "/healthcheck%0a"])
-def test_nothing_else_answers_such_a_path(serve: Serve, path: str) -> None:
-    assert serve(SHIPPED).ask(path).status in (400, 404)
+def test_nothing_else_answers_such_a_path(serve: Serve) -> None:
+    api = serve(SHIPPED)
+    for path in ("/%0a", "/v2.1%0a", "/healthcheck%0a"):
+        assert api.ask(path).status in (400, 404), path
