@@ -406,6 +406,13 @@ AGENT_OPTS: list[cfg.Opt] = [
         help="User that processes of cases run as; the agent must be root to change to it. The"
         " default is the agent's own user.",
     ),
+    cfg.BoolOpt(
+        "new_privileges",
+        default=False,
+        help="Let programs of cases gain rights that their user does not have: sudo, su, programs"
+        " with the setuid bit or with file capabilities (an old ping). Without, the kernel forbids"
+        " it (no_new_privs). A lab whose tests use sudo, with run_as say, sets it.",
+    ),
     cfg.ListOpt(
         "environment",
         default=["PATH", "HOME", "LANG", "LC_ALL", "TZ", "USER", "LOGNAME", "SHELL", "TERM"],

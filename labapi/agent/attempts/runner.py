@@ -69,6 +69,7 @@ class Runner:
         command = attempt.command
         entry = self._catalogue.find(command.plugin, command.method)
         entry.check(command.parameters)
+        self._surroundings.limits.confine()
         run = Run(
             command.case,
             command.attempt,

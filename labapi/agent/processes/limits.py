@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pwd
 import re
@@ -11,15 +12,19 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from oslo_config import cfg
 
+from labapi.agent.errors import CannotStart
 from labapi.exceptions import ConfigError, InvalidInput
 
 MIB = 1024 * 1024
 PROBE_TIMEOUT = 10.0  # seconds for the trial start of a program as another user
+PR_SET_NO_NEW_PRIVS = 38
+_ON, _0 = ctypes.c_ulong(1), ctypes.c_ulong(0)
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
@@ -32,6 +37,7 @@ class Limits:
     :ivar owner: uid and gid that the folders of attempts belong to, None for the agent's own
     :ivar prefix: words before each command, which set limits and run it
     :ivar nice: by how much processes are less urgent than the agent
+    :ivar new_privileges: programs may gain rights that their user lacks
     :ivar programs: patterns of what callers may name as a command, None for anything
     """
 
@@ -40,7 +46,18 @@ class Limits:
     owner: tuple[int, int] | None = None
     prefix: tuple[str, ...] = ()
     nice: int = 0
+    new_privileges: bool = False
     programs: tuple[str, ...] | None = None
+
+    def confine(self) -> None:
+        """Have the calling thread, and what it starts, gain no rights by running a program.
+
+        :raises CannotStart: the kernel does not do that
+        """
+        # The kernel keeps this for each thread (prctl(2)); processes inherit it, for good.
+        if not self.new_privileges and _libc().prctl(PR_SET_NO_NEW_PRIVS, _ON, _0, _0, _0) != 0:
+            why = os.strerror(ctypes.get_errno())
+            raise CannotStart(f"[agent] new_privileges: the kernel cannot take them away: {why}")
 
     def permit(self, program: str) -> None:
         """Check that callers may name this program.
@@ -60,6 +77,11 @@ class Limits:
         raise InvalidInput(f"{program!r} is not among the programs that this host allows")
 
 
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def read(options: cfg.ConfigOpts.GroupAttr) -> Limits:
     """Return the limits that the group ``[agent]`` sets.
 
@@ -77,6 +99,7 @@ def read(options: cfg.ConfigOpts.GroupAttr) -> Limits:
         owner=owner,
         prefix=_prefix(options.memory_limit, options.process_limit),
         nice=options.nice,
+        new_privileges=options.new_privileges,
         programs=tuple(options.run_shell_allow) or None,
     )
 

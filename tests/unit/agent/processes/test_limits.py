@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
@@ -184,3 +185,31 @@ def test_ping_without_either_program_is_the_labs_error(
     result = conductor.result(command)
     assert (result.result, result.reason) == ("ERROR", "cannot_start")
     assert "fping" in (result.detail or "")
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_programs_gain_no_rights_unless_that_is_wanted(
+    start: Start, conductor: Conductor, allowed: bool
+) -> None:
+    start(new_privileges=allowed)
+    command = case(command="sh", args=["-c", "grep NoNewPrivs /proc/self/status"])
+    conductor.send(command)
+    assert conductor.result(command).output.split() == [b"NoNewPrivs:", b"%d" % (not allowed)]
+    assert "NoNewPrivs:\t0" in Path("/proc/thread-self/status").read_text()
+
+
+@root_only
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_setuid_program_is_no_way_out_of_run_as(
+    start: Start, conductor: Conductor, allowed: bool
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        program = Path(folder, "whoami")
+        shutil.copy("/usr/bin/id", program)
+        program.chmod(0o4755)
+        start(run_as="nobody", new_privileges=allowed, work_dir=folder)
+        command = case(command=str(program), args=["-un"])
+        conductor.send(command)
+        expected = b"root\n" if allowed else b"nobody\n"
+        assert conductor.result(command).output == expected
