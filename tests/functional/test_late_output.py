@@ -95,7 +95,7 @@ def end(named: dict[str, str], **more: Any) -> CaseResult:
 def missed(lab: Lab, named: dict[str, str]) -> bool:
     """Say whether some reader has missed output of this case."""
     row = lab.database.read(testcases.get, named["case"])
-    return any(case == row.id for case, _ in lab.backend.output._missed_since)
+    return any(case == row.id for case, *_ in lab.backend.output._missed_since)
 
 
 def late(
@@ -266,6 +266,19 @@ def test_a_case_that_runs_again_is_followed_from_its_new_beginning(
         headers = {"Accept": accept, "Last-Event-ID": seen}
         resumed = ask(lab, f"/{case}/output?follow=true", headers=headers).text
         assert [event["event"] for event in events(resumed)] == expected
+
+
+def test_what_one_attempt_lacked_is_not_held_against_the_next(
+    lab: Lab, host: str, one: Conductor, rerun: Callable[[], dict[str, str]]
+) -> None:
+    case = post(lab, host).json["id"]
+    one.handle([piece(attempt_of(lab, host), 5, b"world")])
+    assert ask(lab, f"/{case}/output").body == b""
+    missed = lab.backend.output._missed_since
+    missed.update(dict.fromkeys(missed, -1e9))  # long ago
+    assert ask(lab, f"/{case}/output").body == GAP % 5 + b"world"
+    one.handle([piece(rerun(), 5, b"world")])
+    assert ask(lab, f"/{case}/output").body == b""
 
 
 @pytest.mark.parametrize("accept", ["text/plain", "text/event-stream"])

@@ -62,7 +62,7 @@ class Reader:
         self._patience: float = conf.api.output_patience
         self._database = database
         self._waiters = waiters
-        self._missed_since: dict[tuple[int, int], float] = {}
+        self._missed_since: dict[tuple[int, int, int], float] = {}
 
     def text(
         self,
@@ -114,7 +114,7 @@ class Reader:
         if finished and (case.output_sent is None or begin >= case.output_sent):
             return False  # nobody has sent it
         # What a finished case lacks is missed as one.
-        key = (case.id, -1 if finished else begin)
+        key = (case.id, case.attempts, -1 if finished else begin)
         now = time.monotonic()
         since = self._missed_since.setdefault(key, now)
         for oldest in list(self._missed_since)[:-REMEMBERED]:
