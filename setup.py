@@ -85,6 +85,7 @@ setup(
             "db_upgrade = labapi.cmd.manage:DBUpgrade",
             "db_current = labapi.cmd.manage:DBCurrent",
             "db_history = labapi.cmd.manage:DBHistory",
+            "db_purge = labapi.cmd.manage_purge:DBPurge",
             "agent_accept = labapi.cmd.manage_agents:AgentAccept",
             "agent_add = labapi.cmd.manage_agents:AgentAdd",
             "agent_remove = labapi.cmd.manage_agents:AgentRemove",

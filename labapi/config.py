@@ -280,6 +280,25 @@ CONDUCTOR_OPTS: list[cfg.Opt] = [
         help="Seconds after which the facts in a host's heartbeats are written again. While at most"
         " 100 heartbeats come in one batch, they are written each time.",
     ),
+    cfg.FloatOpt(
+        "keep_cases",
+        min=0.01,
+        help="Days after its end that a case is kept, with its output and its Idempotency-Key. The"
+        " default is for ever.",
+    ),
+    cfg.FloatOpt(
+        "keep_output",
+        min=0.01,
+        help="Days after its end that the output of a case is kept; later it is shown as missing."
+        " The default is as long as the case.",
+    ),
+    cfg.FloatOpt(
+        "keep_hosts",
+        min=0.01,
+        help="Days that a host which is not heard of any more stays on the list, and the services"
+        " of other programs likewise. Its cases stay, and so does a host that has any to finish, or"
+        " that is disabled. The default is for ever.",
+    ),
 ]
 
 SCHEDULER_OPTS: list[cfg.Opt] = [

@@ -35,6 +35,8 @@ class Manage(App):
 
     def build_option_parser(self, *args: Any, **kwargs: Any) -> argparse.ArgumentParser:
         """Add the options that say which installation is meant."""
+        # Unabbreviated: --state, which a command has, would be taken for --state-path.
+        kwargs["argparse_kwargs"] = {"allow_abbrev": False}
         parser: argparse.ArgumentParser = super().build_option_parser(*args, **kwargs)
         parser.add_argument(
             "--config-file", action="append", default=[], metavar="FILE", help="labapi.conf"

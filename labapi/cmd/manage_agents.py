@@ -8,7 +8,7 @@ import secrets
 
 from labapi.cmd.manage import Operator
 from labapi.conductor import events
-from labapi.db import handover, migration
+from labapi.db import handover, migration, purge
 from labapi.db.session import Database
 from labapi.exceptions import BrokerUnavailable, NotFound
 from labapi.rpc import broker_user
@@ -97,10 +97,15 @@ class AgentAdd(_OfUser):
 
 
 class AgentRemove(_OfUser):
-    """Remove a host's RabbitMQ user, and its queues with what is in them."""
+    """Take a host off the list, with its RabbitMQ user and its queues and what is in them.
+
+    Its old cases keep its name; those that it has not finished end as ERROR.
+    """
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Remove them; cases that wait for the host go on waiting in the database."""
+        """Remove what is at the broker first: then nothing brings the host back on the list."""
+        database = Database(self.conf)
+        migration.require_current(database)
         transport = Transport(self.conf)
         transport.require_broker()
         self.perform(broker_user.removal(parsed_args.host), apply=parsed_args.apply)
@@ -109,6 +114,9 @@ class AgentRemove(_OfUser):
                 broker_user.delete_queues(connection, parsed_args.host)
         except BROKER_ERRORS as error:
             raise BrokerUnavailable(f"the queues cannot be deleted: {error}") from error
+        removed = database.write(purge.delete_host, parsed_args.host)
+        said = "is off the list of hosts" if removed else "was not on the list of hosts"
+        self.app.stdout.write(f"{parsed_args.host} {said}\n")
 
 
 class AgentAccept(_OfHost):

@@ -10,6 +10,7 @@ from oslo_log import log
 from labapi.conductor.dispatch import Dispatcher
 from labapi.conductor.hearing import Hearing
 from labapi.conductor.heartbeats import Heartbeats
+from labapi.conductor.housekeeping import Housekeeping
 from labapi.conductor.reaper import Reaper
 from labapi.conductor.reports import Reports
 from labapi.db.session import Database
@@ -61,9 +62,10 @@ class Conductor:
             batch=conf.conductor.heartbeat_batch,
             pace=conf.conductor.heartbeat_pace,
         )
-        self._threads: list[BatchConsumer | Reaper] = [
+        self._threads: list[BatchConsumer | Reaper | Housekeeping] = [
             Reaper(conf, database, self._news, dispatcher, self.hearing),
             self._signs,
+            Housekeeping(conf, database),
         ]
         self._threads += [
             BatchConsumer(transport, [queue], handle, name=name, batch=conf.conductor.batch)

@@ -180,7 +180,8 @@ def test_printed_commands_do_what_applied_ones_do(lab: Lab) -> None:
     assert found is not None
     with Connection(found[1], connect_timeout=60) as connection:
         connection.channel().basic_get(f"labapi.agent.{host}")
-    assert manage(lab.config, "agent", "remove", host, "--apply").returncode == 0
+    removed = manage(lab.config, "agent", "remove", host, "--apply")
+    assert removed.stdout.endswith(f"{host} was not on the list of hosts\n"), removed.stderr
 
 
 def test_adding_twice_says_so(lab: Lab) -> None:
@@ -219,6 +220,7 @@ def test_a_removed_agent_is_shut_out_at_once(lab: Lab) -> None:
         connection.connect()
         done = manage(lab.config, "agent", "remove", HOST, "--apply")
         assert done.returncode == 0, done.stderr
+        assert done.stdout.endswith(f"{HOST} is off the list of hosts\n")
         until(lambda: not _lives(connection))
     with pytest.raises((amqp.exceptions.AMQPError, OperationalError, OSError)):
         Connection(lab.url, connect_timeout=60).connect()

@@ -1,0 +1,148 @@
+"""What is old goes; what is not finished, or is not old, stays."""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from labapi.case import Result, State
+from labapi.db import hosts, outputs, purge, services, testcases
+from labapi.db.models import OutputChunk
+from labapi.db.purge import Old, Purge
+from labapi.db.session import Database
+from tests.unit.db.test_testcases import add
+
+DAY = datetime.timedelta(days=1)
+NOW = datetime.datetime(2026, 11, 21, 8, 0, tzinfo=datetime.UTC)
+LONG_AGO = NOW - 100 * DAY
+UNFINISHED = (State.QUEUED, State.RUNNING, State.CANCELLING)
+OLD = Old(NOW - 90 * DAY)
+
+
+def finished(database: Database, at: datetime.datetime = LONG_AGO, **values: Any) -> str:
+    ended = {"state": State.FINISHED, "result": Result.PASS, "finished_at": at, "created_at": at}
+    return add(database, "h", **{**ended, **values})
+
+
+def write_output(database: Database, case: str, pieces: int = 3) -> None:
+    row = database.read(testcases.get, case).id
+    chunks = [(row, 4 * number, b"text") for number in range(pieces)]
+    database.write(outputs.add, chunks)
+
+
+def pieces(database: Database, row: int) -> int:
+    query = select(func.count()).where(OutputChunk.testcase_id == row)
+    return int(database.read(lambda c: c.execute(query).scalar_one()))
+
+
+def test_old_cases_go_with_all_that_is_theirs(database: Database) -> None:
+    key = uuid.uuid4().hex
+    old = [finished(database, idempotency=key), *(finished(database) for _ in range(30))]
+    rows = [database.read(testcases.get, case).id for case in old]
+    for case in old[:5]:
+        write_output(database, case, 40)
+    stay = [
+        finished(database, NOW - DAY),
+        finished(database, NOW - DAY, created_at=LONG_AGO),
+        *(add(database, "h", state=state, created_at=LONG_AGO) for state in UNFINISHED),
+    ]
+    for case in stay:
+        write_output(database, case)
+    assert purge.old_cases(database, OLD) == len(old)
+    told: list[float] = []
+    purged = Purge(database, lambda progress: told.append(progress.share))
+    assert purged.cases(OLD) == len(old)
+    assert [database.read(testcases.get, case) for case in old] == [None] * len(old)
+    assert database.read(testcases.with_key, key) is None
+    assert sum(pieces(database, row) for row in rows) == 0
+    for case in stay:
+        assert pieces(database, database.read(testcases.get, case).id) == 3
+    assert told == sorted(told)
+    assert told[-1] == 1.0
+    assert Purge(database).cases(OLD) == 0
+
+
+def test_cases_of_one_result(database: Database) -> None:
+    passed, failed = finished(database), finished(database, result=Result.FAIL)
+    assert Purge(database).cases(Old(OLD.before, Result.PASS)) == 1
+    assert database.read(testcases.get, passed) is None
+    assert database.read(testcases.get, failed) is not None
+    Purge(database).cases(OLD)
+
+
+def test_output_goes_and_its_case_stays(database: Database) -> None:
+    old = finished(database, output_size=12, output_sent=12)
+    young = finished(database, NOW - DAY, output_size=12, output_sent=12)
+    for case in (old, young):
+        write_output(database, case)
+    assert purge.old_cases(database, OLD, with_output=True) == 1
+    assert Purge(database).output(OLD) == 3
+    row = database.read(testcases.get, old)
+    assert (row.output_size, row.output_sent) == (12, 0)
+    assert pieces(database, row.id) == 0
+    row = database.read(testcases.get, young)
+    assert (row.output_sent, pieces(database, row.id)) == (12, 3)
+    assert Purge(database).output(OLD) == 0
+
+
+def test_what_was_stopped_half_way_goes_on(database: Database) -> None:
+    old = [finished(database) for _ in range(60)]
+    for case in old:
+        write_output(database, case)
+    steps = iter(range(4))
+    Purge(database, stopping=lambda: next(steps, None) is None).cases(OLD)
+    left = [case for case in old if database.read(testcases.get, case) is not None]
+    assert left
+    Purge(database).cases(OLD)
+    assert all(database.read(testcases.get, case) is None for case in old)
+
+
+def test_nothing_at_all(database: Database) -> None:
+    assert Purge(database).cases(Old(LONG_AGO - 1000 * DAY)) == 0
+
+
+@pytest.fixture
+def silent(database: Database) -> str:
+    """A host that was not heard of for long."""
+    return announced(database, LONG_AGO)
+
+
+def announced(database: Database, at: datetime.datetime, *, beat: bool = True) -> str:
+    name = f"host-{uuid.uuid4().hex[:8]}"
+    said = {"address": None, "agent": "a", "release": "1", "slots": 2, "plugins": {}}
+    database.write(hosts.announce, {name: said}, at)
+    if beat:
+        database.write(services.beat, services.AGENT, {name: None}, at)
+    return name
+
+
+def test_silent_hosts_go_with_their_services(database: Database, silent: str) -> None:
+    never = announced(database, LONG_AGO, beat=False)
+    young = announced(database, NOW - DAY)
+    busy, disabled = announced(database, LONG_AGO), announced(database, LONG_AGO)
+    add(database, busy, created_at=LONG_AGO)
+    of_old = add(database, silent, state=State.FINISHED, finished_at=LONG_AGO)
+    database.write(services.switch, services.AGENT, disabled, disabled=True, reason="broken")
+    gone = f"machine-{uuid.uuid4().hex[:8]}"
+    database.write(services.beat, "labapi-api", {gone: None}, LONG_AGO)
+    assert set(database.read(purge.silent_hosts, OLD.before)) == {silent, never}
+    assert purge.hosts(database, OLD.before) == 2
+    assert set(database.read(hosts.known, [silent, never, young, busy, disabled])) == {
+        young,
+        busy,
+        disabled,
+    }
+    for host in (silent, gone):
+        assert database.read(services.every, host=host) == []
+    assert database.read(testcases.get, of_old).host == silent
+
+
+def test_a_host_that_comes_back_at_that_moment_stays(database: Database, silent: str) -> None:
+    database.write(services.beat, services.AGENT, {silent: None}, NOW)
+    assert not database.write(purge.delete_host, silent, OLD.before)
+    assert database.write(purge.delete_host, silent)
+    assert database.read(hosts.known, [silent]) == {}
