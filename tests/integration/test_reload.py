@@ -173,7 +173,7 @@ def test_a_filter_that_fails_only_when_it_is_built(api: Running) -> None:
     text = SHIPPED.replace("\n    context\n", "\n    context\n    broken\n")
     text += "\n[filter:broken]\npaste.filter_factory = argparse:ArgumentParser\n"
     api.paste.write_text(text)
-    api.refuse(f"{api.paste}: [filter:broken]: argparse:ArgumentParser: ")
+    api.refuse(f"{api.paste}: [filter:broken]: ")
     assert curl(f"{api.url}/v2.1/slaves") is not None
 
 
@@ -201,17 +201,14 @@ def with_filter(factory: str) -> str:
     return f"{text}\n[filter:hostile]\npaste.filter_factory = {factory}\n"
 
 
+# A text, and the words of the line that refuses it.
 WRONG = [
-    ("[DEFAULT]\nwhere = 100%\n" + SHIPPED, "api-paste.ini"),
-    (SHIPPED + "\n[app:other]\nuse = config:a\0b\n", "api-paste.ini"),
-    (SHIPPED.replace("v2.1 = v2.1", "v2.1 = config:a\0b"), "api-paste.ini"),
-    (with_filter("exits_on_import:factory"), "api-paste.ini"),
-    (with_filter("hostile:fails"), "[filter:hostile]: hostile:fails: ZeroDivisionError: by zero\n"),
-    (with_filter("hostile:exits"), "[filter:hostile]: hostile:exits: SystemExit: enough\n"),
-    (
-        with_filter("hostile:fails_late"),
-        "[filter:hostile]: hostile:fails_late: OSError: no such thing\n",
-    ),
+    ("[DEFAULT]\nwhere = 100%\n" + SHIPPED, ["api-paste.ini"]),
+    (SHIPPED.replace("v2.1 = v2.1", "v2.1 = config:a\0b"), ["api-paste.ini"]),
+    (with_filter("exits_on_import:factory"), ["exits_on_import:factory", "[filter:hostile]"]),
+    (with_filter("hostile:fails"), ["hostile:fails", "[filter:hostile]", "ZeroDivisionError"]),
+    (with_filter("hostile:exits"), ["hostile:exits", "[filter:hostile]", "SystemExit"]),
+    (with_filter("hostile:fails_late"), ["hostile:fails_late", "[filter:hostile]", "OSError"]),
 ]
 
 
@@ -220,12 +217,11 @@ def test_whatever_a_file_or_a_module_does_the_old_pipeline_stays(
 ) -> None:
     (tmp_path / "hostile.py").write_text(HOSTILE)
     (tmp_path / "exits_on_import.py").write_text("import sys\nsys.exit(3)\n")
-    for text, said in WRONG:
+    for text, words in WRONG:
         api.paste.write_text(text)
-        if "app:other" in text:  # nobody refers to it
-            api.reload()
-        else:
-            api.refuse(said)
+        api.refuse(words[0])
+        said = [line for line in api.program.output().splitlines() if words[0] in line]
+        assert all(word in said[-1] for word in words), said[-1]
         assert curl(f"{api.url}/v2.1/slaves") is not None
     if api.workers > 1:  # a process of its own is what saves it from this one
         api.paste.write_text(with_filter("hostile:ends"))
