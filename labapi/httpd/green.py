@@ -27,7 +27,7 @@ LOG = logging.getLogger("eventlet.wsgi.server")
 
 BACKLOG = 1024  # connections that wait to be taken
 ACCEPT_PAUSE = 0.0005  # seconds between two times that one worker takes connections
-TOGETHER = 8  # connections that it takes at one time, at most, beside the first
+TOGETHER = 16  # connections that it takes at one time, at most, beside the first
 NO_MORE_FILES = 1.0  # seconds to wait when there is no descriptor for another connection
 
 
@@ -88,7 +88,7 @@ class Server:
             self._serve(client, address)
             # The longer a worker's round, the more it takes in one: new clients would wait for as
             # many rounds as there are clients before them.
-            self._take(min(len(self._open) // 4, TOGETHER))
+            self._take(min(len(self._open) // 2, TOGETHER))
             # The worker that wakes first would take all that come at the same moment, and keep
             # them for as long as their clients do.
             eventlet.sleep(ACCEPT_PAUSE)
