@@ -191,7 +191,7 @@ class ChaosLab:
             slaves = requests.get(f"{self.urls[0]}/slaves/detail", timeout=30).json()
         except (OSError, ValueError):
             return 0
-        return sum(slave["state"] == "up" for slave in slaves.values())
+        return sum(slave.get("state") == "up" for slave in slaves.values())  # or a fault
 
     def _through(self, name: str, server: MariaDBServer | RabbitMQServer) -> str:
         proxy = Proxy(f"{name} to {server.name}", server.port)

@@ -81,7 +81,9 @@ def test_outages_are_told_once_and_so_is_their_end(lab: ChaosLab) -> None:
     file = lab.folder / "conductor-1.log"
 
     def told() -> list[str]:
-        return re.findall(r"reports: .*?message broker(| is away| is back)[:\n]", file.read_text())
+        return re.findall(
+            r"reports: .*?message broker( was lost| is away| is back)[:\n]", file.read_text()
+        )
 
     # The other conductor may have been quicker to serve the case of the test before.
     until(lambda: told()[-1:] == [" is back"], what="the end of the outage")
