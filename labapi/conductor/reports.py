@@ -100,7 +100,7 @@ class Reports:
                 else:
                     if isinstance(report, CaseResult):
                         self._keep(connection, row, report.output_offset, report.output, work)
-                    _take(report, row, now, work)
+                    _take(report, row, now, work, self._max_output)
         attempts.mark_started(connection, work.started)
         going_on = {row: size for row, size in work.sizes.items() if row not in work.finished}
         attempts.grow_output(connection, going_on)
@@ -143,7 +143,11 @@ def _is_current(report: Report, row: Record | None) -> bool:
 
 
 def _take(
-    report: CaseResult | CaseStarted, row: Record, now: datetime.datetime, work: _Work
+    report: CaseResult | CaseStarted,
+    row: Record,
+    now: datetime.datetime,
+    work: _Work,
+    max_output: int,
 ) -> None:
     """Note what a report of the current attempt changes."""
     # Agents send durations, not times: lab machines need no synchronised clocks. A duration that
@@ -168,7 +172,8 @@ def _take(
         "finished_at": ended,
         # An agent that was restarted does not know how much there was.
         "output_size": max(report.output_size, work.sizes.get(row.id, row.output_size)),
-        "output_sent": report.output_offset + len(report.output),
+        # What is not kept is not on its way for those who read.
+        "output_sent": min(report.output_offset + len(report.output), max_output),
     }
     work.events.append(CaseChanged(case=report.case, state=State.FINISHED, result=report.result))
 

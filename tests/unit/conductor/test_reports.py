@@ -177,6 +177,13 @@ def test_no_byte_of_the_output_is_kept_twice(parts: Parts, command: RunCase, sma
     assert kept(parts, command) == [(0, b"A" * small)]
 
 
+def test_only_what_is_kept_is_waited_for(parts: Parts, command: RunCase, small: int) -> None:
+    """A reader waits until so much is there as the row says was sent."""
+    parts.reports.handle([result(command, output=b"z" * 30, output_offset=7, output_size=37)])
+    row = parts.get(command.case)
+    assert (row.output_size, row.output_sent) == (37, small)
+
+
 def test_pieces_that_come_late_fill_the_gaps(parts: Parts, command: RunCase) -> None:
     names = {"case": command.case, "attempt": command.attempt, "host": command.host}
     for offset, data in ((4, b"ef"), (8, b"ij")):
