@@ -1,8 +1,8 @@
 """What RabbitMQ lets the user of one agent do: read its own queues, and report for its own host.
 
-Whoever has an agent's password (everybody who is root on its machine) can pretend to be that host,
-and nothing more: other hosts' queues cannot be read, other hosts' reports and commands of any kind
-cannot be written, and nothing can be declared, bound or deleted.
+An agent's password is known to everybody who is root on its machine. With it one can pretend to be
+that host, and nothing more: the user cannot read other hosts' queues, cannot write other hosts'
+reports or commands of any kind, and cannot declare, bind or delete anything.
 """
 
 from __future__ import annotations

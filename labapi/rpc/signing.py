@@ -1,8 +1,8 @@
-"""Signed commands: who may have a lab machine run something.
+"""Signed commands: only a conductor can have a lab machine run something.
 
-Whoever can write to the broker can put a message into an agent's queue; only who has a conductor's
-private key can put one there that the agent obeys. A signature (Ed25519) covers the exact bytes of
-the body, which names the host, and the times of issue and expiry; it travels in the message's
+Everybody who can write to the broker can put a message into an agent's queue. The agent obeys it
+only if it was signed with a conductor's private key. A signature (Ed25519) covers the exact bytes
+of the body, which names the host, and the times of issue and expiry; it travels in the message's
 headers. What keeps a valid command from being used again:
 
 - ``RunCase`` carries its attempt, and an agent's journal runs an attempt once. The journal forgets

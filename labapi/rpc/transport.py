@@ -117,7 +117,7 @@ def sender(routing_key: str) -> str | None:
     kind, _, host = routing_key.partition(".")
     if kind in ("result", "output", "heartbeat"):
         return host
-    # Through the default exchange a queue's name is a key, and says nothing of who sent it.
+    # The default exchange takes a queue's name as routing key; that does not tell the sender.
     return "" if routing_key in (REPORT_QUEUE.name, HEARTBEAT_QUEUE.name) else None
 
 
@@ -148,17 +148,17 @@ class Transport:
 
         :raises ConfigError: the URL and the files do not go together, or a file cannot be used
         """
+        if "ssl" in parse_url(self.url):
+            raise ConfigError(
+                "[messaging] transport_url: take the ssl options out of the URL, write amqps://,"
+                " and name the files in ca_file, cert_file and key_file"
+            )
         if not self.url.startswith("amqps:"):
             if files:
                 raise ConfigError(
                     "[messaging] ca_file, cert_file and key_file need a transport_url of amqps://"
                 )
             return {}
-        if "ssl" in parse_url(self.url):
-            raise ConfigError(
-                "[messaging] transport_url: take the ssl options out of the URL, and name the files"
-                " in ca_file, cert_file and key_file"
-            )
         files.context()
         only = None if ";" in self.url else urlsplit(self.url).hostname
         return {
@@ -201,7 +201,7 @@ class Transport:
 
         :param guarded: read it so that no message, however malformed, ends it
         :param vhost: another virtual host than that of the URL
-        :param heartbeat: have the broker watch it; only for who calls ``heartbeat_check``
+        :param heartbeat: have the broker watch it; the caller must call ``heartbeat_check``
         :raises BROKER_ERRORS: the broker cannot be reached within ``connect_timeout``
         """
         options: dict[str, Any] = {}

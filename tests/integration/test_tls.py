@@ -192,6 +192,7 @@ def test_a_database_without_tls_gets_no_password(folder: Path, mariadb: Any) -> 
             "it needs a cert_file",
         ),
         ({"messaging__transport_url": "amqps://h?ssl_cert_reqs=none"}, "take the ssl options out"),
+        ({"messaging__transport_url": "amqp://h?ssl=1"}, "take the ssl options out"),
     ],
 )
 def test_options_that_cannot_be(options: dict[str, str], told: str) -> None:
