@@ -18,11 +18,11 @@ from labapi.exceptions import BadMessage
 VERSION = 1
 
 # What a stranger sends is bounded. MariaDB as it comes takes statements of 16 MiB, in which a text
-# can be 3.5 times as long as in the message: the largest report, and a batch, stay far below.
+# is twice as long as in the message at worst: the largest batch of reports stays far below.
 MAX_BYTES = 8 * 1024 * 1024  # of any message
 MAX_REPORT = 2 * 1024 * 1024  # bytes of a message that agents send
 MAX_DATA = 1024 * 1024  # bytes of what a method returned, as JSON
-MAX_DEPTH = 256  # objects and lists within one another; readers of JSON give up at some 900
+MAX_DEPTH = 201  # objects and lists within one another: a value in a message has 200, as shown
 
 # Host names end up in routing keys, where # and * would be wildcards, and in names of queues,
 # which have 255 characters at most.

@@ -11,10 +11,20 @@ from msgspec.structs import replace
 
 from labapi import config
 from labapi.conductor import heartbeats
-from labapi.conductor.heartbeats import Heartbeats
+from labapi.conductor.heartbeats import Heartbeats, said
 from labapi.db import hosts, services
 from labapi.db.session import Database, Record
-from labapi.rpc.messages import Announce, Goodbye, Heartbeat, Introduce, Welcome
+from labapi.rpc.messages import (
+    MAX_REPORT,
+    Announce,
+    Goodbye,
+    Heartbeat,
+    Introduce,
+    MethodDescription,
+    Welcome,
+    decode,
+    encode,
+)
 from labapi.rpc.publisher import Envelope
 from labapi.servicegroup import driver
 
@@ -278,3 +288,24 @@ def test_ids_that_are_none(database: Database, agent: str) -> None:
     bench = Bench(database)
     bench.announce(0, agent=agent)
     assert not database.read(hosts.known, [bench.name()])
+
+
+def test_the_largest_batch_of_announcements_fits_into_a_statement(database: Database) -> None:
+    largest = {}
+    for number in range(2):
+        body = encode(
+            Announce(
+                host=f"{uuid.uuid4().hex}-{number}",
+                agent="a",
+                address=None,
+                release="1",
+                plugins={"p": {"m": MethodDescription(description="", schema={"x": "x"})}},
+            )
+        )
+        # In SQL a backslash and a quotation mark are two characters each.
+        body = body.replace(b'"x":"x"', b'"x":"%b"' % (b'\\"' * ((MAX_REPORT - len(body)) // 2)))
+        announced = decode(body)
+        assert isinstance(announced, Announce)
+        largest[announced.host] = said(announced)
+    database.write(hosts.announce, largest, datetime.datetime.now(datetime.UTC))
+    assert database.read(hosts.known, list(largest)).keys() == largest.keys()
