@@ -50,6 +50,9 @@ def _serve(conf: cfg.ConfigOpts) -> None:
     approved = Approved(Backend.of(conf, transport, database), eventlet.hubs.use_hub)
     database.close()
     listener = _listen(conf)
+    prefork.hold_signals()
+    if stop.is_set():
+        return
     sys.stdout.write(f"labapi-api listens on http://{conf.api.host}:{conf.api.port}\n")
     sys.stdout.flush()
     # Without the broker cases are taken, and wait in the database: that is no reason to wait here.

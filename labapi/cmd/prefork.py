@@ -32,6 +32,8 @@ def run(
 ) -> None:
     """Fork workers, start those anew that die, and return after SIGTERM or SIGINT.
 
+    These may have come since :func:`hold_signals`.
+
     :param work: what a worker does; it ends upon SIGTERM, which also comes when this process dies.
         It is begun with SIGHUP blocked, and lets it in once it can reload: one that comes before
         is not lost and does not end it
@@ -39,7 +41,7 @@ def run(
     :param may_reload: asked upon SIGHUP whether workers are to be told
     :param stopping: called before the workers are told to end
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+    hold_signals()
     terminal_gone = program.watch_terminal()
     team = _Team(workers, work)
     try:
@@ -55,6 +57,11 @@ def run(
     finally:
         stopping()
         team.stop(stop_timeout)
+
+
+def hold_signals() -> None:
+    """Let the signals that :func:`run` answers wait for it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
 
 
 class _Team:
