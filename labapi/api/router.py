@@ -116,7 +116,7 @@ class Router:
         for template, match in self._templates:
             if found := match(path):
                 return template, found.groupdict()
-        raise NotFound("there is no such URL here; GET /v2.1 and the API reference list them")
+        raise NotFound("there is no such URL here; docs/api.md lists them all")
 
 
 def _build(controller: type[Controller], parts: Mapping[str, Any]) -> Controller:

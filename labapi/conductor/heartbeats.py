@@ -283,7 +283,7 @@ def _facts(sign: Sign, now: datetime.datetime) -> Facts | None:
     """
     if not isinstance(sign, Heartbeat):
         return None
-    skew = {"clock_skew": round(sign.clock - now.timestamp(), 1)}
+    skew = {"clock_skew": round(sign.clock - now.timestamp(), 1) + 0.0}  # never -0.0
     if len(msgspec.json.encode(sign.facts)) > MAX_FACTS:
         LOG.warning("host %s tells more than %d bytes of facts", sign.host, MAX_FACTS)
         return skew

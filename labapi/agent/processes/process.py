@@ -169,7 +169,15 @@ def _start(command: Command, tree: Tree) -> subprocess.Popen[bytes]:
                 ),
             )
         except (OSError, ValueError, subprocess.SubprocessError) as error:
-            raise CannotStart(f"{command.argv[0]!r} cannot be started: {error}") from error
+            program = command.argv[0]
+            raise CannotStart(f"{program!r} cannot be started: {_why(error, program)}") from error
+
+
+def _why(error: Exception, program: str) -> str:
+    """Return what an error says, without the name of the program once more."""
+    if isinstance(error, OSError) and error.filename == program:
+        return str(error.strerror)
+    return str(error)
 
 
 def _write_all(fd: int, data: bytes) -> None:
