@@ -52,7 +52,7 @@ setup(
             "gabbi>=4",
             "granian>=2",  # these three: attacks on each server that docs/deploy.md names
             "gunicorn>=23",
-            "uWSGI>=2.0.28",
+            "pyuwsgi>=2.0.28",  # uWSGI as a wheel: nothing has to be compiled
             "hypothesis>=6",
             "trustme>=1.2",
             "ruff>=0.15",
