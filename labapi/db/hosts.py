@@ -18,6 +18,7 @@ from sqlalchemy import (
     update,
 )
 
+from labapi.db import former
 from labapi.db.models import Host, Service
 from labapi.db.prepared import Prepared
 from labapi.db.services import AGENT
@@ -117,6 +118,7 @@ def announce(
         for host, said in announced.items()
     ]
     upsert(connection, Host, ("host",), rows, keep=("uuid", "created_at"))
+    former.restore(connection, announced)
 
 
 def change_meta(connection: Connection, host: int, change: MetaChange) -> dict[str, str]:

@@ -134,6 +134,16 @@ class Host(Base):
     disputed_by: Mapped[str | None] = mapped_column(String(36))
 
 
+class FormerHost(Base):
+    """A host that is off the list: the metadata that guard what ran there."""
+
+    __tablename__ = "former_hosts"
+    __table_args__ = (_MYSQL,)
+
+    host: Mapped[str] = mapped_column(String(255), primary_key=True)
+    meta: Mapped[Any] = mapped_column(JSONText)
+
+
 class Service(Base):
     """A program that is or was running somewhere, and when it was last heard of.
 

@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, exists, func, or_, select, update
 
 from labapi.case import State
+from labapi.db import former
 from labapi.db.models import Host, OutputChunk, Service, TestCase
 from labapi.db.services import AGENT
 from labapi.db.session import Database
@@ -196,7 +197,7 @@ def silent_services(connection: Connection, before: datetime.datetime) -> list[i
 
 
 def delete_host(connection: Connection, host: str, before: datetime.datetime | None = None) -> bool:
-    """Take a host off the list, and its agent's service; its cases keep its name.
+    """Take a host off the list, and its agent's service; its cases keep its name and its guard.
 
     :param before: only if it is silent since then, as :func:`silent_hosts` has it
     :returns: whether it was on the list
@@ -206,6 +207,7 @@ def delete_host(connection: Connection, host: str, before: datetime.datetime | N
         held = _SILENT_HOSTS.where(~_UNFINISHED, Host.host == host).with_for_update()
         if connection.execute(held, {"before": before}).first() is None:
             return False
+    former.keep(connection, host)
     connection.execute(delete(Service).where(Service.host == host, Service.binary == AGENT))
     return bool(connection.execute(delete(Host).where(Host.host == host)).rowcount)
 

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Connection,
     bindparam,
     exists,
+    func,
     insert,
     or_,
     select,
@@ -19,7 +20,7 @@ from sqlalchemy.exc import IntegrityError
 
 from labapi.case import State
 from labapi.db.hosts import LIVE, PLUGINS
-from labapi.db.models import Host, OutputChunk, Service, TestCase
+from labapi.db.models import FormerHost, Host, JSONText, OutputChunk, Service, TestCase
 from labapi.db.prepared import Prepared
 from labapi.db.queue import ACTIVE_CASES
 from labapi.db.session import Record
@@ -27,7 +28,11 @@ from labapi.db.session import Record
 # Statements are built once: building one takes longer than running it.
 _COLUMNS = TestCase.__table__.columns
 # With the metadata of its host, which may keep somebody from seeing what ran there.
-_CASE = select(*_COLUMNS, Host.meta.label("host_meta")).outerjoin(Host, Host.host == TestCase.host)
+_CASE = (
+    select(*_COLUMNS, func.coalesce(Host.meta, FormerHost.meta, type_=JSONText).label("host_meta"))
+    .outerjoin(Host, Host.host == TestCase.host)
+    .outerjoin(FormerHost, FormerHost.host == TestCase.host)
+)
 _BY_UUID = Prepared(_CASE.where(TestCase.uuid == bindparam("uuid")))
 _HEAD = (
     select(OutputChunk.data)

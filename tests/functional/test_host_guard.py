@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import webob
 
 from labapi.conductor.heartbeats import said
-from labapi.db import hosts
+from labapi.db import hosts, purge
 from labapi.rpc.messages import Announce
 from tests.lab import ADDRESS, HOST, ROOT, Lab
 
@@ -18,7 +19,14 @@ from tests.lab import ADDRESS, HOST, ROOT, Lab
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Return a lab whose only host lets nobody in but 192.0.2.1, this machine included."""
-    folder = tmp_path_factory.mktemp("guarded")
+    lab = start(tmp_path_factory.mktemp("guarded"))
+    set_metadata(lab, {"allow-dev": "192.0.2.1"})
+    yield lab
+    lab.stop()
+
+
+def start(folder: Path) -> Lab:
+    """Start a lab whose own addresses are no exception."""
     paste = folder / "api-paste.ini"
     shipped = (ROOT / "etc" / "api-paste.ini").read_text()
     section = "source = application\n"
@@ -26,9 +34,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     paste.write_text(shipped.replace(section, f"{section}allow_own_addresses = false\n"))
     lab = Lab(folder, api__paste_config=str(paste)).start()
     assert ask(lab, "/slaves/1").status_code == 200
-    set_metadata(lab, {"allow-dev": "192.0.2.1"})
-    yield lab
-    lab.stop()
+    return lab
 
 
 def ask(
@@ -146,6 +152,20 @@ def test_what_ran_there_is_guarded_as_the_host_is(guarded: Lab) -> None:
         guarded.database.write(
             lambda connection: connection.exec_driver_sql("DELETE FROM testcases")
         )
+
+
+def test_what_ran_on_a_host_that_was_removed_stays_guarded(tmp_path: Path) -> None:
+    lab = start(tmp_path)
+    try:
+        path = f"/testcases/{ask(lab, '/testcases?wait=60', 'POST', case(HOST)).json['id']}"
+        set_metadata(lab, {"allow-dev": "192.0.2.1"})
+        assert lab.agent is not None
+        lab.agent.stop()
+        assert lab.database.write(purge.delete_host, HOST)
+        assert ask(lab, path).status_code == 403
+        assert ask(lab, "/testcases").json == {"testcases": []}
+    finally:
+        lab.stop()
 
 
 def test_the_link_of_a_page_does_not_name_it(guarded: Lab) -> None:

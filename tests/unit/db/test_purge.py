@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from labapi.case import Result, State
 from labapi.db import hosts, outputs, purge, services, testcases
-from labapi.db.models import OutputChunk
+from labapi.db.models import FormerHost, OutputChunk
 from labapi.db.purge import Old, Purge
 from labapi.db.session import Database
 from tests.unit.db.test_testcases import add
@@ -25,7 +25,7 @@ OLD = Old(NOW - 90 * DAY)
 
 def finished(database: Database, at: datetime.datetime = LONG_AGO, **values: Any) -> str:
     ended = {"state": State.FINISHED, "result": Result.PASS, "finished_at": at, "created_at": at}
-    return add(database, "h", **{**ended, **values})
+    return add(database, values.pop("host", "h"), **{**ended, **values})
 
 
 def write_output(database: Database, case: str, pieces: int = 3) -> None:
@@ -139,6 +139,22 @@ def test_silent_hosts_go_with_their_services(database: Database, silent: str) ->
     for host in (silent, gone):
         assert database.read(services.every, host=host) == []
     assert database.read(testcases.get, of_old).host == silent
+
+
+def test_a_host_that_comes_back_has_its_metadata_again(database: Database) -> None:
+    host = announced(database, LONG_AGO)
+    case = finished(database, host=host)
+    row = database.read(testcases.target, host)[0]
+    database.write(hosts.change_meta, row.id, lambda meta: {**meta, "allow": "192.0.2.1"})
+    assert database.write(purge.delete_host, host)
+    of_case = database.read(testcases.get, case)
+    assert of_case is not None
+    assert of_case.host_meta == {"allow": "192.0.2.1"}
+    said = {"address": None, "agent": "b", "release": "1", "slots": 2, "plugins": {}}
+    for _ in range(2):
+        database.write(hosts.announce, {host: said}, NOW)
+        assert database.read(testcases.target, host)[0].meta == {"allow": "192.0.2.1"}
+    assert not database.read(lambda c: c.execute(select(FormerHost)).all())
 
 
 def test_a_host_that_comes_back_at_that_moment_stays(database: Database, silent: str) -> None:
