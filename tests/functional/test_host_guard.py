@@ -161,6 +161,7 @@ def test_what_ran_on_a_host_that_was_removed_stays_guarded(tmp_path: Path) -> No
         set_metadata(lab, {"allow-dev": "192.0.2.1"})
         assert lab.agent is not None
         lab.agent.stop()
+        lab.agent = None
         assert lab.database.write(purge.delete_host, HOST)
         assert ask(lab, path).status_code == 403
         assert ask(lab, "/testcases").json == {"testcases": []}
