@@ -11,7 +11,7 @@ import pytest
 import webob
 
 from labapi.conductor.heartbeats import said
-from labapi.db import hosts, purge
+from labapi.db import hosts
 from labapi.rpc.messages import Announce
 from tests.lab import ADDRESS, HOST, ROOT, Lab
 
@@ -152,21 +152,6 @@ def test_what_ran_there_is_guarded_as_the_host_is(guarded: Lab) -> None:
         guarded.database.write(
             lambda connection: connection.exec_driver_sql("DELETE FROM testcases")
         )
-
-
-def test_what_ran_on_a_host_that_was_removed_stays_guarded(tmp_path: Path) -> None:
-    lab = start(tmp_path)
-    try:
-        path = f"/testcases/{ask(lab, '/testcases?wait=60', 'POST', case(HOST)).json['id']}"
-        set_metadata(lab, {"allow-dev": "192.0.2.1"})
-        assert lab.agent is not None
-        lab.agent.stop()
-        lab.agent = None
-        assert lab.database.write(purge.delete_host, HOST)
-        assert ask(lab, path).status_code == 403
-        assert ask(lab, "/testcases").json == {"testcases": []}
-    finally:
-        lab.stop()
 
 
 def test_the_link_of_a_page_does_not_name_it(guarded: Lab) -> None:
