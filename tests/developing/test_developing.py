@@ -16,7 +16,7 @@ from tests.developing.additions import ADDITIONS
 from tests.lab import ROOT
 
 PAGE = (ROOT / "docs" / "developing.md").read_text()
-HEADING = "## What one more of a kind touches"
+HEADING = "## Which files an addition touches"
 COPIED = ("labapi", "middleware", "etc", "docs", "tests", "setup.py", "README.md")
 
 
@@ -63,6 +63,13 @@ def run(command: list[str], root: Path, folder: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_page_names_files_that_are_there() -> None:
+    part = PAGE.partition("## The way of a case")[2].partition(HEADING)[0]
+    named = re.findall(r"`([\w.-]+/[^`]*)`", part)
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 def test_the_page_describes_the_additions() -> None:

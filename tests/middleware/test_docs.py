@@ -14,10 +14,12 @@ import bcrypt
 import pytest
 from paste.deploy import loadapp
 
+from labapi_middleware import environ as environ_keys
 from tests.middleware import servers
 from tests.middleware.conftest import Answer, call, environ, plain
 
 PAGE = Path(__file__).parents[2] / "docs" / "pipeline.md"
+README = Path(__file__).parents[2] / "middleware" / "README.md"
 # These have a page of their own.
 ELSEWHERE = {"ip_whitelist", "swift"}
 # What a request without a login or token gets; 200 where none is needed.
@@ -128,6 +130,18 @@ def test_every_filter_has_a_section_in_the_order_of_the_pipeline():
     headings = [heading for heading in sections() if heading in order]
     assert headings == [name for name in order if name != "api"]
     assert {entry.name for entry in FILTERS} <= sections().keys()
+
+
+def test_the_readme_names_every_filter():
+    rows = re.findall(r"^\| (`\w+`.*?) \|", README.read_text(), flags=re.MULTILINE)
+    named = set(re.findall(r"`(\w+)`", " ".join(rows)))
+    assert {entry.name for entry in FILTERS} | {"ip_whitelist"} <= named
+
+
+def test_the_readme_describes_every_key_of_the_environ():
+    keys = {key for key in vars(environ_keys).values() if str(key).startswith("labapi.")}
+    described = set(re.findall(r"^\| `(labapi\.\w+)` \|", README.read_text(), flags=re.MULTILINE))
+    assert described == keys
 
 
 def test_the_page_on_writing_a_filter_ends_with_a_working_one(tmp_path, monkeypatch):
