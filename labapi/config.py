@@ -37,7 +37,7 @@ API_OPTS: list[cfg.Opt] = [
         "heartbeat_interval",
         default=10.0,
         min=0.1,
-        help="Seconds between the notes that the API is up, which the list of services shows.",
+        help="Seconds between heartbeats of the API, by which the list of services shows it as up.",
     ),
     cfg.IntOpt("workers", default=2, min=1, max=256, help="Processes that serve the API."),
     cfg.IntOpt(
@@ -51,7 +51,7 @@ API_OPTS: list[cfg.Opt] = [
         "max_body",
         default=16 * 1024 * 1024,
         min=1024,
-        help="Bytes of a body that labapi-all reads, whatever the pipeline allows.",
+        help="Most bytes of a body that labapi-all reads, whatever the pipeline allows.",
     ),
     cfg.FloatOpt(
         "receive_timeout",
@@ -70,21 +70,21 @@ API_OPTS: list[cfg.Opt] = [
         "follow_interval",
         default=0.5,
         min=0.05,
-        help="Seconds between looks for new output while somebody follows a case.",
+        help="Seconds between looks for new output while a client follows a case.",
     ),
     cfg.FloatOpt(
         "output_patience",
         default=10.0,
         min=0,
-        help="Seconds that readers wait for output that is missing and may be on its way; then the"
-        " bytes that are missing are shown as a gap.",
+        help="Seconds that readers wait for missing output that may be on its way; after that it is"
+        " shown as a gap.",
     ),
     cfg.IntOpt(
         "max_follow",
         default=3600,
         min=1,
-        help="Seconds after which a stream of output ends; its reader may go on at the offset that"
-        " it has reached.",
+        help="Seconds after which a stream of output ends; its reader may go on from the offset"
+        " that it has reached.",
     ),
     cfg.StrOpt(
         "paste_config",
@@ -158,7 +158,7 @@ DATABASE_OPTS: list[cfg.Opt] = [
         help="Seconds that a wait for a connection, a lock or an answer of the database may take;"
         " [api] database_time bounds what a request waits in all.",
     ),
-    *tls.options("With it, MariaDB and MySQL are spoken to by TLS only."),
+    *tls.options("With it, connections to MariaDB and MySQL use TLS only."),
 ]
 
 MESSAGING_OPTS: list[cfg.Opt] = [
@@ -201,7 +201,8 @@ CONDUCTOR_OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         "signing_key",
         help="File with the private key that signs commands, made by labapi-manage key create. All"
-        " conductors may share one. Without it, agents with keys obey nothing.",
+        " conductors may share one. Without it commands are not signed, and agents with"
+        " trusted_keys refuse them.",
     ),
     cfg.FloatOpt(
         "service_down_time",
@@ -243,7 +244,7 @@ CONDUCTOR_OPTS: list[cfg.Opt] = [
         "max_attempts",
         default=3,
         min=1,
-        help="How often a case that says rerun_on_loss is given to an agent in all.",
+        help="Most attempts at a case with rerun_on_loss, the first one included.",
     ),
     cfg.FloatOpt(
         "report_timeout",
@@ -255,7 +256,7 @@ CONDUCTOR_OPTS: list[cfg.Opt] = [
         "max_output",
         default=64 * 1024 * 1024,
         min=0,
-        help="Bytes of output kept of one case, whatever its agent sends.",
+        help="Most bytes of output kept of one case, whatever its agent sends.",
     ),
     cfg.IntOpt("batch", default=200, min=1, max=5000, help="Most messages in one transaction."),
     cfg.IntOpt(
@@ -295,9 +296,9 @@ CONDUCTOR_OPTS: list[cfg.Opt] = [
     cfg.FloatOpt(
         "keep_hosts",
         min=0.01,
-        help="Days that a host which is not heard of any more stays on the list, and the services"
-        " of other programs likewise. Its cases stay, and so does a host that has any to finish, or"
-        " that is disabled. The default is for ever.",
+        help="Days that a silent host stays on the list, and the services of other programs"
+        " likewise. Its cases stay. So does a host that is disabled or has a case to finish. The"
+        " default is for ever.",
     ),
 ]
 
@@ -308,7 +309,7 @@ SCHEDULER_OPTS: list[cfg.Opt] = [
         default=8,
         min=0,
         help="Cases given to a host beyond its slots, so that the next one is there when one ends."
-        " Of those that wait there the most urgent begins first; many short cases want more.",
+        " The most urgent of these begins first. A lab with many short cases needs more of them.",
     ),
 ]
 
@@ -316,8 +317,8 @@ SERVICEGROUP_OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         "driver",
         default="db",
-        help="Who says which agents are alive: db, or tooz; or the name of another entry point in"
-        " the group labapi.servicegroup.",
+        help="Driver that says which agents are alive: db, tooz, or another entry point in the"
+        " group labapi.servicegroup.",
     ),
     cfg.StrOpt(
         "backend_url",
@@ -325,7 +326,7 @@ SERVICEGROUP_OPTS: list[cfg.Opt] = [
         help="The coordination service of the driver tooz, for example redis://lab-redis:6379,"
         " memcached://lab-cache:11211, etcd3+http://lab-etcd:2379 or kazoo://lab-zk:2181.",
     ),
-    *tls.options("With it, redis:// is spoken to by TLS only."),
+    *tls.options("With it, redis:// uses TLS only."),
 ]
 
 AGENT_OPTS: list[cfg.Opt] = [
@@ -333,7 +334,7 @@ AGENT_OPTS: list[cfg.Opt] = [
         "host",
         default=socket.gethostname(),
         sample_default="<host name>",
-        help="Name of this lab machine.",
+        help="Name of this lab machine, which cases may give as their host.",
     ),
     cfg.StrOpt(
         "address",
@@ -349,13 +350,13 @@ AGENT_OPTS: list[cfg.Opt] = [
         "trusted_keys",
         default=[],
         help="Files with the public keys of conductors (labapi-manage key create). Commands that"
-        " none of them has signed are refused. Two keys stand here while one replaces the other.",
+        " none of them has signed are refused. Name two keys while one replaces the other.",
     ),
     cfg.BoolOpt(
         "accept_unsigned",
         default=False,
         help="Without trusted_keys, obey whoever can write to the message broker. For trials only;"
-        " an agent with neither does not start, but for one on memory://.",
+        " an agent with neither does not start, unless it is on memory://.",
     ),
     cfg.IntOpt("slots", default=8, min=1, max=10000, help="Cases that run at the same time."),
     cfg.FloatOpt("heartbeat_interval", default=10.0, min=0.1, help="Seconds between heartbeats."),
@@ -369,7 +370,7 @@ AGENT_OPTS: list[cfg.Opt] = [
         "max_output",
         default=10 * 1024 * 1024,
         min=0,
-        help="Bytes of output kept of one case; what is written beyond is counted and dropped.",
+        help="Most bytes of output kept of one case; the rest is counted and dropped.",
     ),
     cfg.FloatOpt(
         "output_interval", default=0.5, min=0.05, help="Seconds between messages of output."
@@ -378,21 +379,21 @@ AGENT_OPTS: list[cfg.Opt] = [
         "journal_keep",
         default=7 * 86400.0,
         min=3600,
-        help="Seconds, of those in which the agent runs, that the journal remembers an attempt that"
-        " it has reported.",
+        help="Seconds that the journal remembers an attempt after its report. Only time in which"
+        " the agent runs counts.",
     ),
     cfg.IntOpt(
         "max_waiting",
         default=200,
         min=1,
-        help="Cases that wait here for a free slot; further ones wait at the broker.",
+        help="Most cases that wait at the agent for a free slot; further ones wait at the broker.",
     ),
     cfg.BoolOpt(
         "journal_sync",
         default=False,
-        help="Write each step of a case through to the disk. Without, a power failure may cost the"
-        " last seconds of the journal; what the host had been given then ends as ERROR/agent_lost,"
-        " for nobody knows whether it ran. The end of the agent's process loses nothing.",
+        help="Write each step of a case through to the disk. Otherwise a power failure may cost the"
+        " last seconds of the journal; the cases of the host then end as ERROR/agent_lost, for"
+        " nobody knows whether they ran. The end of the agent's process loses nothing.",
     ),
     cfg.FloatOpt(
         "plugin_timeout",
@@ -405,13 +406,13 @@ AGENT_OPTS: list[cfg.Opt] = [
         deprecated_name="offer_expiry",
         default=120.0,
         min=1,
-        help="Seconds since its command came last after which a case that waits here does not start"
-        " any more. The conductor resends the command for as long as the case is to run.",
+        help="A case that waits at the agent does not start if its command last came more than so"
+        " many seconds ago. The conductor resends the command for as long as the case is to run.",
     ),
     cfg.ListOpt(
         "allowed_methods",
         default=["*"],
-        help="Patterns of plugin.method; what matches none is left out.",
+        help="Patterns of plugin.method; methods that match none are left out.",
     ),
     cfg.ListOpt(
         "run_shell_allow",
@@ -429,8 +430,9 @@ AGENT_OPTS: list[cfg.Opt] = [
         "new_privileges",
         default=False,
         help="Let programs of cases gain rights that their user does not have: sudo, su, programs"
-        " with the setuid bit or with file capabilities (an old ping). Without, the kernel forbids"
-        " it (no_new_privs). A lab whose tests use sudo, with run_as say, sets it.",
+        " with the setuid bit or with file capabilities (an old ping). Otherwise the kernel"
+        " forbids it (no_new_privs). Set it if the tests of your lab use sudo, for example with"
+        " run_as.",
     ),
     cfg.ListOpt(
         "environment",
@@ -465,8 +467,9 @@ AGENT_OPTS: list[cfg.Opt] = [
         "cgroup",
         default="auto",
         choices=["auto", "off", "require"],
-        help="Control groups (cgroup v2) for cases: where the agent may make them, never, or not"
-        " without. In a systemd unit, Delegate=yes allows them.",
+        help="Control groups (cgroup v2) for cases. auto: where the agent may make them; off:"
+        " never; require: the agent does not start if it may not. In a systemd unit, Delegate=yes"
+        " allows them.",
     ),
 ]
 

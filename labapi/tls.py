@@ -58,8 +58,8 @@ def options(needs: str) -> list[cfg.Opt]:
     return [
         cfg.StrOpt(
             "ca_file",
-            help="File with the certificates of the issuers that the server's certificate is"
-            f" checked against, the server's name included. {needs}",
+            help="File with the certificates of the issuers to trust. The server's certificate is"
+            f" checked, its name included. {needs}",
         ),
         cfg.StrOpt(
             "cert_file", help="File with the certificate that this program shows to the server."

@@ -27,9 +27,13 @@ ADMIN = "rule:admin"
 OWN = "project_id:%(project_id)s"
 
 ROLES = (
-    Rule("admin", "role:admin", "Who may do everything."),
-    Rule("member", "role:member or rule:admin", "Who may run cases."),
-    Rule("reader", "role:reader or rule:member", "Who may look."),
+    Rule("admin", "role:admin", "Administrators, who may do everything."),
+    Rule("member", "role:member or rule:admin", "Members, who may run cases."),
+    Rule(
+        "reader",
+        "role:reader or rule:member",
+        "Readers, who may see hosts and the cases of their project.",
+    ),
 )
 
 

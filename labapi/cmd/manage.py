@@ -39,7 +39,11 @@ class Manage(App):
         kwargs["argparse_kwargs"] = {"allow_abbrev": False}
         parser: argparse.ArgumentParser = super().build_option_parser(*args, **kwargs)
         parser.add_argument(
-            "--config-file", action="append", default=[], metavar="FILE", help="labapi.conf"
+            "--config-file",
+            action="append",
+            default=[],
+            metavar="FILE",
+            help="the labapi.conf to read",
         )
         parser.add_argument(
             "--state-path", metavar="FOLDER", help="folder of the embedded database"

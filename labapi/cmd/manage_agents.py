@@ -24,7 +24,7 @@ class _OfHost(Operator):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return a parser with the argument HOST."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument("host", type=_host, help="name of the host: [agent] host there")
+        parser.add_argument("host", type=_host, help="name of the host, as [agent] host says there")
         return parser
 
 
@@ -42,7 +42,7 @@ class _OfUser(_OfHost):
             "--print",
             action="store_false",
             dest="apply",
-            help="print the calls for the machine of the broker (default)",
+            help="print the calls to make on the machine of the broker (default)",
         )
         return parser
 
@@ -67,7 +67,7 @@ class AgentAdd(_OfUser):
         parser.add_argument(
             "--again",
             action="store_true",
-            help="the user is there: give it the rights of this release; it keeps its password",
+            help="the user exists: give it the rights of this release; it keeps its password",
         )
         return parser
 
@@ -97,7 +97,7 @@ class AgentAdd(_OfUser):
 
 
 class AgentRemove(_OfUser):
-    """Take a host off the list, with its RabbitMQ user and its queues and what is in them.
+    """Take a host off the list, and remove its RabbitMQ user and its queues with their messages.
 
     Its old cases keep its name; those that it has not finished end as ERROR.
     """
@@ -120,10 +120,10 @@ class AgentRemove(_OfUser):
 
 
 class AgentAccept(_OfHost):
-    """Give a host to the agent that uses its name now, for example after an installation anew.
+    """Give a host to the agent that uses its name now, for example after a new installation.
 
-    What the agent before it had been given and not finished ends as ERROR/agent_lost, or runs
-    again if it says rerun_on_loss: nobody will report it any more.
+    Nobody will report the unfinished cases of the previous agent any more: they end as
+    ERROR/agent_lost, or run again with rerun_on_loss.
     """
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:

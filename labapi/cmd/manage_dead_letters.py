@@ -29,7 +29,7 @@ class DeadLetterList(Lister):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return a parser with the option --long."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument("--long", action="store_true", help="also how the body begins")
+        parser.add_argument("--long", action="store_true", help="also the beginning of the body")
         return parser
 
     def take_action(

@@ -15,7 +15,9 @@ class KeyCreate(Operator):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return a parser with the argument FILE."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument("file", type=Path, help="for the private key; it must not exist")
+        parser.add_argument(
+            "file", type=Path, help="file to make for the private key; it must not exist"
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:

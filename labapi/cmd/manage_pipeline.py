@@ -69,10 +69,10 @@ class PipelineShow(_OfFile, Lister):
 
 
 class PipelineCheck(_OfFile):
-    """Say everything that is wrong with the Paste file and the policy file.
+    """Print everything that is wrong with the Paste file and the policy file.
 
     Each line is FILE: [SECTION]: OPTION: what is wrong and what was expected. The exit status is 1
-    if the API does not start like this; warnings alone do not keep it from starting.
+    if the API does not start with these files. It does start with mere warnings.
     """
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:

@@ -21,10 +21,10 @@ PROGRESS = 1.0  # seconds between lines
 
 
 class DBPurge(Operator):
-    """Remove old cases with their output and idempotency keys, and hosts that are silent as long.
+    """Remove old cases with their output and idempotency keys, and hosts silent for as long.
 
-    A case that is not finished is never removed, nor is a host that has one, or is disabled. It may
-    run beside all services, and may be interrupted and run again. [conductor] keep_cases,
+    Unfinished cases are never removed, nor are hosts that have one or are disabled. A purge may run
+    beside all services, and may be interrupted and run again. [conductor] keep_cases,
     keep_output and keep_hosts have the conductors do the same every hour.
     """
 
@@ -41,7 +41,7 @@ class DBPurge(Operator):
         parser.add_argument(
             "--only",
             choices=KINDS,
-            help="only cases with all that is theirs, only output (the cases stay), or only hosts;"
+            help="only cases with all they have, only output (the cases stay), or only hosts;"
             " the default is cases and hosts",
         )
         parser.add_argument(
@@ -51,7 +51,9 @@ class DBPurge(Operator):
             help="state of the cases; only finished ones can be removed",
         )
         parser.add_argument(
-            "--result", choices=[str(result) for result in Result], help="only cases with it"
+            "--result",
+            choices=[str(result) for result in Result],
+            help="only cases with this result",
         )
         parser.add_argument(
             "--dry-run", action="store_true", help="say what would be removed, and remove nothing"

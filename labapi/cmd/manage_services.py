@@ -63,7 +63,7 @@ class ServiceList(Lister):
         parser.add_argument(
             "--long",
             action="store_true",
-            help="also the clock's skew in seconds, cases given to the host, release, reason",
+            help="also the clock's skew in seconds, cases given to the host, release and reason",
         )
         return parser
 
@@ -136,7 +136,7 @@ class _Switch(Operator):
 
 
 class ServiceEnable(_Switch):
-    """Let a host have work again."""
+    """Give a host work again."""
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Enable it; conductors find what waits for it when they sweep."""
@@ -144,12 +144,12 @@ class ServiceEnable(_Switch):
 
 
 class ServiceDisable(_Switch):
-    """Give a host no new work; what it was given it finishes."""
+    """Give a host no new work; it finishes what it was given."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return a parser with the option --reason as well."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument("--reason", type=_reason, help="why, for who looks at the list")
+        parser.add_argument("--reason", type=_reason, help="why; service list --long shows it")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
@@ -160,7 +160,8 @@ class ServiceDisable(_Switch):
 class ServiceDrain(ServiceDisable):
     """Disable a host and wait until it has finished what it was given.
 
-    Exit status 0: nothing runs there any more. 1: something still does; the host stays disabled.
+    The exit status is 0 if nothing runs there any more, and 1 if something still does after --wait
+    seconds. The host stays disabled.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -239,5 +240,5 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
     return seconds

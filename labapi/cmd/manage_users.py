@@ -27,16 +27,16 @@ _NAME = frozenset(map(chr, range(0x21, 0x7F))) - set(",:")
 
 
 class UserSet(Operator):
-    """Give a user of the filter "basic" a password; the line is one as htpasswd -B writes it.
+    """Give a user of the filter "basic" a password, as htpasswd -B does.
 
-    The password is asked for, or is the first line of what is sent to the command. The file is made
-    if it is not there, and then only its owner can read it; otherwise it keeps owner and mode.
+    The password is asked for at a terminal; otherwise it is the first line of standard input. A new
+    file can be read by its owner only; an existing one keeps its owner and mode.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return a parser with the argument NAME and the option --file."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument("name", metavar="NAME", help="of the user")
+        parser.add_argument("name", metavar="NAME", help="name of the user")
         parser.add_argument(
             "--file", metavar="FILE", type=Path, default=FILE, help=f"default: {FILE}"
         )
