@@ -38,6 +38,7 @@ from labapi.rpc.messages import (
     Welcome,
 )
 from labapi.rpc.publisher import Envelope, Publisher
+from labapi.rpc.tally import LOG_INTERVAL, Tally
 from labapi.rpc.transport import HOST_NAME, control_key
 from labapi.servicegroup.driver import Liveness
 
@@ -111,7 +112,9 @@ class Heartbeats:
         self._liveness = liveness
         self._guarded = guarded
         self._known: dict[str, _Known] = {}
-        self._disputed: dict[str, str] = {}
+        self._disputed: dict[str, tuple[str, float]] = {}
+        self._bound = orders.Bound()
+        self._talkative = Tally()
 
     def handle(self, messages: list[Message]) -> None:
         """Write a batch down; ask hosts that nobody knows to introduce themselves."""
@@ -138,7 +141,8 @@ class Heartbeats:
         events.announce(self._publisher, events.of_lost(heard.lost))
         refused = {sign.host for sign in heard.refused}
         beats = [s for s in signs if isinstance(s, Heartbeat) and s.host not in refused]
-        orders.end(self._publisher, orders.stale(self._database, beats))
+        stale = orders.stale(self._database, beats)
+        orders.end(self._publisher, self._bound.keep(stale))
         self._arrived({sign.host for sign in close if isinstance(sign, Announce)})
 
     def _usual(self, signs: list[Sign]) -> set[str]:
@@ -172,7 +176,7 @@ class Heartbeats:
         for sign in signs:
             # The last word of a host counts: an agent that stopped and started again is here.
             here, away = (gone, alive) if isinstance(sign, Goodbye) else (alive, gone)
-            here[sign.host] = _facts(sign, now) or here.get(sign.host)
+            here[sign.host] = self._facts(sign, now) or here.get(sign.host)
             away.pop(sign.host, None)
         # Of several announcements in one batch, a host's last one counts.
         announced = {sign.host: sign for sign in signs if isinstance(sign, Announce)}
@@ -205,9 +209,26 @@ class Heartbeats:
             until = now + pause if row.host in told else now
             self._known[row.host] = _Known(row.id, row.agent, row.session, until)
 
+    def _facts(self, sign: Sign, now: datetime.datetime) -> Facts | None:
+        """Return what a heartbeat tells, with how far its clock is from ours, in seconds.
+
+        The skew is that of the moment of writing, so it is low by the time on the way: at most
+        ``heartbeat_pace`` and what the broker takes.
+        """
+        if not isinstance(sign, Heartbeat):
+            return None
+        skew = {"clock_skew": round(sign.clock - now.timestamp(), 1) + 0.0}  # never -0.0
+        if len(msgspec.json.encode(sign.facts)) > MAX_FACTS:
+            if self._talkative.add("too many facts"):
+                LOG.warning("host %s tells more than %d bytes of facts", sign.host, MAX_FACTS)
+            return skew
+        return {**sign.facts, **skew}
+
     def _note_dispute(self, sign: Sign) -> None:
-        if self._disputed.get(sign.host) != sign.agent:
-            self._disputed[sign.host] = sign.agent
+        told, due = self._disputed.get(sign.host, ("", 0.0))
+        now = time.monotonic()
+        if told != sign.agent and now >= due:
+            self._disputed[sign.host] = (sign.agent, now + LOG_INTERVAL)
             LOG.error(
                 "host %s belongs to another agent; the one that uses its name now is refused"
                 " until an operator says: labapi-manage agent accept %s",
@@ -220,10 +241,13 @@ class Heartbeats:
         envelopes = [
             Envelope(Introduce(host=host), control_key(host), expires=60.0) for host in strangers
         ]
-        for sign in refused:
+        # An agent waits for the answer to its last challenge only.
+        latest = {sign.host: sign for sign in refused}
+        for sign in latest.values():
             self._note_dispute(sign)
             envelopes.append(_welcome(sign, accepted=False))
-        envelopes += [_welcome(sign) for sign in signs if _challenge(sign)]
+        asking = {sign.host: sign for sign in signs if _challenge(sign)}
+        envelopes += [_welcome(sign) for sign in asking.values()]
         try:
             if envelopes:
                 self._publisher.publish(envelopes)
@@ -273,18 +297,3 @@ def said(announced: Announce) -> dict[str, Any]:
         "journal": announced.journal,
         "session": announced.session,
     }
-
-
-def _facts(sign: Sign, now: datetime.datetime) -> Facts | None:
-    """Return what a heartbeat tells, with how far its clock is from ours, in seconds.
-
-    The skew is that of the moment of writing, so it is low by the time on the way: at most
-    ``heartbeat_pace`` and what the broker takes.
-    """
-    if not isinstance(sign, Heartbeat):
-        return None
-    skew = {"clock_skew": round(sign.clock - now.timestamp(), 1) + 0.0}  # never -0.0
-    if len(msgspec.json.encode(sign.facts)) > MAX_FACTS:
-        LOG.warning("host %s tells more than %d bytes of facts", sign.host, MAX_FACTS)
-        return skew
-    return {**sign.facts, **skew}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -17,6 +19,8 @@ from labapi.rpc.transport import control_key
 LOG = log.getLogger(__name__)
 
 EXPIRES = 60.0  # seconds; the agent names the attempt again if it still has it
+WINDOW = 10.0  # seconds
+MOST = 100  # orders that one host is given in a window because of what it says
 
 
 class Stale(NamedTuple):
@@ -25,6 +29,29 @@ class Stale(NamedTuple):
     case: str
     attempt: str
     host: str
+
+
+class Bound:
+    """Keeps few of the attempts that hosts name, so that inventing them costs nobody much.
+
+    An order is signed and waits in a queue. An agent names again what it still has. For one thread.
+    """
+
+    def __init__(self) -> None:
+        self._since = 0.0
+        self._told: Counter[str] = Counter()
+
+    def keep(self, stale: Iterable[Stale]) -> list[Stale]:
+        """Return those of them that their hosts are told to end now."""
+        now = time.monotonic()
+        if now - self._since >= WINDOW:
+            self._since, self._told = now, Counter()
+        kept: list[Stale] = []
+        for one in stale:
+            if self._told[one.host] < MOST:
+                self._told[one.host] += 1
+                kept.append(one)
+        return kept
 
 
 def stale(database: Database, beats: Iterable[Heartbeat]) -> set[Stale]:

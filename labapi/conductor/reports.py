@@ -18,6 +18,7 @@ from labapi.db import attempts, outputs
 from labapi.db.session import Database, Record
 from labapi.rpc.messages import CaseChanged, CaseResult, CaseStarted, Message, Output
 from labapi.rpc.publisher import Publisher
+from labapi.rpc.tally import Tally
 
 LOG = log.getLogger(__name__)
 
@@ -47,8 +48,8 @@ class Reports:
     """Takes in what agents report, a batch in one transaction.
 
     A report counts only if it is of the current attempt and comes from the host that the attempt
-    was given to; any other is logged and changes nothing. An agent that goes on with an attempt
-    that was given up is told to end it.
+    was given to; any other changes nothing, and the log tells of the first now and then. An agent
+    that goes on with an attempt that was given up is told to end it.
 
     :param room: called with the names of hosts that have finished something
     """
@@ -65,6 +66,8 @@ class Reports:
         self._database = database
         self._publisher = publisher
         self._room = room
+        self._bound = orders.Bound()
+        self._ignored = Tally()
 
     def handle(self, messages: list[Message]) -> None:
         """Write a batch of reports down, announce what finished, fill the room that it left."""
@@ -72,7 +75,7 @@ class Reports:
         now = datetime.datetime.now(datetime.UTC)
         work = self._database.write(self._apply, reports, now)
         events.announce(self._publisher, work.events)
-        orders.end(self._publisher, work.stale)
+        orders.end(self._publisher, self._bound.keep(work.stale))
         self._room({report.host for report in reports if isinstance(report, CaseResult)})
 
     def _apply(
@@ -85,12 +88,7 @@ class Reports:
             if not isinstance(report, CaseResult) and not _is_current(report, row):
                 work.stale.add(Stale(report.case, report.attempt, report.host))
             if row is None or (row.attempt, row.host) != (report.attempt, report.host):
-                LOG.warning(
-                    "a report counts for nothing: case %s attempt %s from host %s",
-                    report.case,
-                    report.attempt,
-                    report.host,
-                )
+                self._ignore(report)
             elif isinstance(report, Output):
                 self._keep(connection, row, report.offset, report.data, work)
             elif row.state in ACTIVE and row.id not in work.finished:
@@ -108,6 +106,17 @@ class Reports:
         outputs.add(connection, work.chunks)
         attempts.rerun(connection, work.lost, "its agent stopped while it ran; it runs again")
         return work
+
+    def _ignore(self, report: Report) -> None:
+        """Say now and then that a report counts for nothing; a host may send any number."""
+        if so_far := self._ignored.add("not of a current attempt"):
+            LOG.warning(
+                "a report counts for nothing: case %s attempt %s from host %s (%d so far)",
+                report.case,
+                report.attempt,
+                report.host,
+                so_far,
+            )
 
     def _keep(
         self, connection: Connection, row: Record, offset: int, data: bytes, work: _Work
