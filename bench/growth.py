@@ -125,12 +125,14 @@ def _started(
     database = installation.database()
     until(lambda: database.read(testcases.target, "lab-1"), what="the agent's announcement")
     host = host_uuid(database, f"bench-{hosts // 2}")
-    case = database.read(testcases.page, {"project_id": "noauth"}, since=None, before=None, limit=1)
+    (case,), _ = database.read(
+        testcases.page, {"project_id": "noauth"}, since=None, before=None, limit=1
+    )
     database.close()
     paths = {
         "one host": f"/v2.1/slaves/{host}",
         "5 hosts from the middle on": f"/v2.1/slaves/detail?limit=5&marker={hosts // 2}",
-        "one case": f"/v2.1/testcases/{case[0].uuid}",
+        "one case": f"/v2.1/testcases/{case.uuid}",
         "the newest 20 cases": "/v2.1/testcases?limit=20",
         "the newest 20 of a host": f"/v2.1/testcases?limit=20&host=bench-{hosts // 2}",
         "the newest 20 that failed": "/v2.1/testcases?limit=20&result=FAIL",

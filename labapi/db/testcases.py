@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Text,
     bindparam,
     exists,
     func,
     insert,
     or_,
     select,
+    type_coerce,
 )
 from sqlalchemy.exc import IntegrityError
 
@@ -32,6 +35,16 @@ _CASE = (
     select(*_COLUMNS, func.coalesce(Host.meta, FormerHost.meta, type_=JSONText).label("host_meta"))
     .outerjoin(Host, Host.host == TestCase.host)
     .outerjoin(FormerHost, FormerHost.host == TestCase.host)
+)
+_THESE = _CASE.where(TestCase.id.in_(bindparam("ids", expanding=True))).order_by(TestCase.id.desc())
+# What strangers fill, and what of it is in a page: decoded it takes twenty times as much memory.
+PAGE_BYTES = 4 * 1024 * 1024
+_SIZES = select(
+    TestCase.id,
+    (
+        func.length(type_coerce(TestCase.parameters, Text))
+        + func.coalesce(func.length(type_coerce(TestCase.data, Text)), 0)
+    ).label("size"),
 )
 _BY_UUID = Prepared(_CASE.where(TestCase.uuid == bindparam("uuid")))
 _HEAD = (
@@ -119,14 +132,17 @@ def page(
     since: datetime.datetime | None,
     before: int | None,
     limit: int,
-) -> Sequence[Record]:
+) -> tuple[Sequence[Record], bool]:
     """Return cases, newest first, each with ``host_meta``, its host's metadata.
+
+    There are fewer than ``limit`` of them if they have ``PAGE_BYTES`` together, but one at least.
 
     :param filters: column → value it must have
     :param since: only cases created at this time or later
     :param before: the ``id`` of the last case on the page before
+    :returns: the cases, and whether there are more
     """
-    statement = _CASE.where(*[_equals(name, value) for name, value in filters.items()])
+    statement = _SIZES.where(*[_equals(name, value) for name, value in filters.items()])
     for dialect in ("mysql", "mariadb"):
         statement = statement.with_hint(TestCase, _hint(filters), dialect)
     if since is not None:
@@ -134,7 +150,12 @@ def page(
         statement = statement.where(TestCase.id > (earlier or 0), TestCase.created_at >= since)
     if before is not None:
         statement = statement.where(TestCase.id < before)
-    return connection.execute(statement.order_by(TestCase.id.desc()).limit(limit)).all()
+    found = connection.execute(statement.order_by(TestCase.id.desc()).limit(limit + 1)).all()
+    sums = itertools.accumulate(size for _, size in found)
+    ids = [row.id for row, total in zip(found[:limit], sums, strict=False) if total <= PAGE_BYTES]
+    ids = ids or [row.id for row in found[:1]]
+    rows = connection.execute(_THESE, {"ids": ids}).all() if ids else []
+    return rows, len(found) > len(ids)
 
 
 def _equals(name: str, value: Any) -> ColumnElement[bool]:

@@ -141,21 +141,21 @@ class TestCases(Controller):
             self._policy.check(context, "testcases:show", context.project_id)
             own = {"project_id": context.project_id}
         limit = pagination.limit_of(query, self._conf.api.max_limit)
-        rows = self._database.read(
+        rows, more = self._database.read(
             testcases.page,
             {name: query[name] for name in FILTERS if name in query} | own,
             since=parameters.moment(query, "since"),
             before=self._before(context, query.get("marker")),
-            limit=limit + 1,
+            limit=limit,
         )
         shown = [
             views.summary(case._asdict())
-            for case in rows[:limit]
+            for case in rows
             if not host_guard.hidden(request.environ, case.host_meta)
         ]
         response = json_response({"testcases": shown})
-        if len(rows) > limit:
-            pagination.link_next(response, request, rows[limit - 1].uuid)
+        if more:
+            pagination.link_next(response, request, rows[-1].uuid)
         return response
 
     def show(self, request: Request, testcase_id: str) -> webob.Response:

@@ -95,7 +95,7 @@ def test_since_finds_what_an_api_with_another_clock_made(database: Database) -> 
         (moment + minute, [made[2]]),
         (moment + 2 * minute, []),
     ):
-        rows = database.read(
+        rows, _ = database.read(
             testcases.page, {"project_id": project}, since=since, before=None, limit=LIMIT
         )
         assert [row.uuid for row in rows] == expected[::-1]

@@ -153,8 +153,11 @@ def test_cancel_in_every_state(database: Database, host: str) -> None:
 def test_pages_come_newest_first_and_meet_without_gap(database: Database, host: str) -> None:
     cases = [add(database, host) for _ in range(5)]
     seen: list[str] = []
-    before = None
-    while rows := database.read(testcases.page, {"host": host}, since=None, before=before, limit=2):
+    before, more = None, True
+    while more:
+        rows, more = database.read(
+            testcases.page, {"host": host}, since=None, before=before, limit=2
+        )
         seen += [row.uuid for row in rows]
         before = rows[-1].id
     assert seen == cases[::-1]
