@@ -485,7 +485,7 @@ GROUPS: dict[str | None, list[cfg.Opt]] = {
 }
 
 
-# The request id is all that oslo.log's own format has of use here.
+# Of oslo.log's own format only the request id is of use here.
 LOG_FORMAT = (
     "%(asctime)s.%(msecs)03d %(process)d %(levelname)s %(name)s [%(request_id)s] %(message)s"
 )

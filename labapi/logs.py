@@ -1,4 +1,4 @@
-"""The log: oslo.log as its options have it, with the lines of requests made in less time."""
+"""The log: oslo.log as its options say, with the lines of requests made in less time."""
 
 from __future__ import annotations
 

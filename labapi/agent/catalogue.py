@@ -56,7 +56,7 @@ class Catalogue:
     :param allowed: patterns of ``plugin.method``; what matches none is left out
     :param timeout: seconds that a plugin may take to be imported and made. One that takes longer,
         or fails, is logged and left out; the others are loaded
-    :raises ConfigError: a name that is not installed or twice there, a plugin that is malformed
+    :raises ConfigError: a name is not installed or stands twice, or a plugin is malformed
     """
 
     def __init__(self, names: Sequence[str], *, allowed: Sequence[str], timeout: float) -> None:
@@ -106,7 +106,7 @@ class Catalogue:
 def _chosen(names: Sequence[str]) -> list[EntryPoint]:
     """Return the plugins of these names.
 
-    :raises ConfigError: a name that cannot be one, is twice there or is not installed
+    :raises ConfigError: a name is malformed, stands twice or is not installed
     """
     installed = _installed()
     for name in names:

@@ -16,7 +16,7 @@ LOG = log.getLogger(__name__)
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder and all in it, but nothing that is mounted there; what stays is logged."""
+    """Remove a folder with its contents, but nothing that is mounted there; log what stays."""
     try:
         os.rmdir(folder)
     except FileNotFoundError:

@@ -17,7 +17,7 @@ from labapi.rpc import messages
 
 
 def recover(journal: Journal, surroundings: Surroundings, host: str, reporter: Reporter) -> None:
-    """Leave nothing over from an agent that did not stop cleanly.
+    """Clear up after an agent that did not stop cleanly.
 
     :raises ConfigError: the journal cannot be written
     """

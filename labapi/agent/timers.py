@@ -1,4 +1,4 @@
-"""What the agent does by the time: heartbeats, output under way, timeouts, tidying."""
+"""What the agent does by the clock: heartbeats, output under way, timeouts, tidying."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ ROLES = (
 def rule(name: str, check: str, description: str, *operations: str) -> Rule:
     """Return a rule with its default, for the ``RULES`` of the controller that asks for it.
 
-    :param operations: what it is asked for, ``GET /v2.1/slaves``
+    :param operations: the requests that ask for it, such as ``GET /v2.1/slaves``
     """
     pairs = [operation.split(" ", 1) for operation in operations]
     documented: Rule = policy.DocumentedRuleDefault(
@@ -50,7 +50,7 @@ def rule(name: str, check: str, description: str, *operations: str) -> Rule:
 
 
 class Policy:
-    """Decides, by the rules as they are when this object is made.
+    """Decides by the rules as they were when this object was made.
 
     A decision depends on nothing but its arguments and takes oslo.policy 0.2 ms, so it is kept.
 
@@ -103,7 +103,7 @@ class Policy:
     def allows(self, context: RequestContext, action: str, owner: str | None = None) -> bool:
         """Say whether a caller may do something.
 
-        :param owner: id of the project that owns what it is done to
+        :param owner: id of the project that owns the object of the action
         """
         return self._decide(context.user_id, context.project_id, context.roles, action, owner)
 

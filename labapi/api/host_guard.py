@@ -16,7 +16,7 @@ from labapi.exceptions import Forbidden, InvalidInput
 def hidden(environ: Mapping[str, Any], meta: Mapping[str, str] | None) -> bool:
     """Say whether this client may not even see a host, or what ran there, in a list.
 
-    :param meta: the host's metadata, None if the host is there no more
+    :param meta: the host's metadata, None if the host no longer exists
     """
     guard = environ.get(HOST_GUARD)
     return guard is not None and guard(meta or {}) is not None

@@ -66,8 +66,8 @@ def load(
 
     :param behind: what the application at its end works with
     :param path: of the Paste file; the default is the one that :func:`find` finds
-    :param texts: with texts in it, these are built and not the files as they are; without, it is
-        filled with those that were read
+    :param texts: if it has any, they are built instead of the files as they are now; if it is
+        empty, it is filled with what was read
     :raises ConfigError: the file cannot work; the text says where and why
     """
     path = path or find(conf)

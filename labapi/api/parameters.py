@@ -17,7 +17,7 @@ SHOWN = 64  # characters of a wrong value that an error repeats
 def seconds(query: Mapping[str, str], name: str, longest: float) -> float:
     """Return a number of seconds, 0 if the parameter is not there.
 
-    :raises InvalidInput: it is no number, or more than ``longest``
+    :raises InvalidInput: it is not a number, or more than ``longest``
     """
     text = query.get(name, "0")
     found = float(text) if _SECONDS.fullmatch(text) else -1.0
@@ -31,7 +31,7 @@ def seconds(query: Mapping[str, str], name: str, longest: float) -> float:
 def size(query: Mapping[str, str], name: str) -> int | None:
     """Return a number of bytes, None if the parameter is not there.
 
-    :raises InvalidInput: it is no such number
+    :raises InvalidInput: it is not such a number
     """
     text = query.get(name)
     if text is not None and not _BYTES.fullmatch(text):
@@ -63,7 +63,7 @@ def check_one_of(query: Mapping[str, str], name: str, known: Iterable[str]) -> N
 def moment(query: Mapping[str, str], name: str) -> datetime.datetime | None:
     """Return a point in time, None if the parameter is not there; without a zone it is UTC.
 
-    :raises InvalidInput: it is no time in ISO 8601
+    :raises InvalidInput: it is not a time in ISO 8601
     """
     text = query.get(name)
     if text is None:

@@ -1,4 +1,4 @@
-"""The application at the end of the pipeline: finds the controller and answers with its word."""
+"""The application at the end of the pipeline: finds the controller and returns its answer."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ TRIAL = 60.0  # seconds that a pipeline may take to be built
 
 
 class Approved:
-    """Keeps the last files of which a pipeline could be built.
+    """Keeps the last files from which a pipeline could be built.
 
     New files are tried in a process of their own: whatever they do there, this one goes on.
 

@@ -59,7 +59,7 @@ class Manage(App):
         self.conf = config.load(args, prog="labapi-manage", description="")
 
     def run_subcommand(self, argv: list[str]) -> int:
-        """Run a command; what goes wrong as expected is one line and exit status 1."""
+        """Run a command; an expected error is one line and exit status 1."""
         if self.options.debug:
             return int(super().run_subcommand(argv) or 0)
         try:
@@ -69,7 +69,7 @@ class Manage(App):
             return 1
 
     def configure_logging(self) -> None:
-        """Keep what the libraries say in passing off the terminal."""
+        """Keep the remarks of libraries off the terminal."""
         super().configure_logging()
         logging.getLogger("alembic").setLevel(logging.WARNING)
         logging.getLogger("oslo_policy").setLevel(logging.CRITICAL)

@@ -30,7 +30,7 @@ def run(
     may_reload: Callable[[], bool],
     stopping: Callable[[], None] = lambda: None,
 ) -> None:
-    """Fork workers, start those anew that die, and return after SIGTERM or SIGINT.
+    """Fork workers, replace those that die, and return after SIGTERM or SIGINT.
 
     These may have come since :func:`hold_signals`.
 
@@ -115,7 +115,7 @@ class _Team:
             os.kill(pid, number)
 
     def stop(self, timeout: float) -> None:
-        """Have all end."""
+        """Have all workers end."""
         self.send(signal.SIGTERM)
         # Beyond the time that workers give their requests, they need a moment for connections.
         deadline = time.monotonic() + timeout + 5.0

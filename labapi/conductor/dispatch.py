@@ -84,7 +84,7 @@ class Dispatcher:
     def resend(self, cases: Sequence[Record]) -> None:
         """Send the commands of claimed cases again.
 
-        One that no queue takes now may have reached its agent before: nothing follows from it.
+        A command that no queue takes now may have reached its agent earlier: its case is kept.
         """
         if cases:
             self._send(
@@ -98,7 +98,7 @@ class Dispatcher:
             self.release(nowhere, why)
 
     def release(self, cases: Mapping[str, str], why: str) -> None:
-        """Let cases wait again that certainly nobody got, ``{attempt: case}``."""
+        """Let cases wait again that certainly no agent got, ``{attempt: case}``."""
         self._database.write(queue.release, cases, why)
         changes = [CaseChanged(case=case, state=State.QUEUED) for case in cases.values()]
         events.announce(self._publisher, changes)

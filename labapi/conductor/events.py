@@ -23,7 +23,7 @@ def of_lost(lost: Lost) -> list[CaseChanged]:
 
 
 def announce(publisher: Publisher, changes: Iterable[CaseChanged]) -> None:
-    """Publish events; they are news, not records, so a broker that is away costs nobody more."""
+    """Publish events; they are news, not records, so they are dropped while the broker is away."""
     envelopes = [event(change) for change in changes]
     if not envelopes:
         return

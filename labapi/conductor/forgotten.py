@@ -22,7 +22,7 @@ def lose(
     *,
     max_attempts: int,
 ) -> attempts.Lost:
-    """Give up what hosts have in hand whose agents come with another journal than before.
+    """Give up the cases of hosts whose agents come with another journal than before.
 
     Nothing of it is resent, since it may have run already. What the agent still remembers counts.
 

@@ -1,4 +1,4 @@
-"""When this conductor could hear: so long counts as silence of a host, and no longer.
+"""When this conductor could hear: only such time counts as silence of a host.
 
 A host is judged by heartbeats that did not come. That says nothing of a time in which none could
 have come: the database or the broker was away, or this conductor slept or was not there. Each

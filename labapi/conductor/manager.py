@@ -48,7 +48,7 @@ class Conductor:
             database,
             self._news,
             dispatcher.arrived,
-            # In one process there is one agent, and who deletes its folder means to.
+            # In one process there is one agent; somebody who deletes its folder means to.
             liveness=self._liveness,
             guarded=not transport.in_process,
         )

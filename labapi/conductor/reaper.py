@@ -1,4 +1,4 @@
-"""What nobody reports is noticed here: cases that wait too long, are overdue, or are lost."""
+"""Notices what nobody reports: cases that wait too long, are overdue, or are lost."""
 
 from __future__ import annotations
 

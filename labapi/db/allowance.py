@@ -41,13 +41,13 @@ class Allowance:
         self._latest = time.monotonic() + seconds
 
     def begin(self) -> bool:
-        """Begin to ask; return whether there is time for it."""
+        """Note that the asking begins; return whether there is time for it."""
         self._began = time.monotonic()
         self._until = min(self._began + self._left, self._latest)
         return self._until > self._began
 
     def end(self) -> None:
-        """Stop to ask."""
+        """Note that the asking is over."""
         self._left -= time.monotonic() - self._began
 
     def remaining(self) -> float:

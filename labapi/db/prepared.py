@@ -51,8 +51,7 @@ class Prepared:
     def one_or_none(self, connection: Connection, values: Mapping[str, Any]) -> Record | None:
         """Return the row.
 
-        Who listens to ``before_cursor_execute`` or has SQLAlchemy's log on sees the statement as
-        any other.
+        Listeners to ``before_cursor_execute``, and SQLAlchemy's log, see it like any other.
         """
         if connection.dispatch.before_cursor_execute or _STATEMENTS.isEnabledFor(logging.INFO):
             return self._usual(connection, values)

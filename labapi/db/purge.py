@@ -1,8 +1,8 @@
 """Taking out what is old: cases with their output and their idempotency keys, output alone, hosts.
 
 Everything goes in transactions that are short on purpose, since others wait for what they lock: how
-many rows the next one takes follows from how long the last one took. Whatever is done is done; one
-that was killed is run again. A case that is not finished is never touched.
+many rows the next one takes follows from how long the last one took. A purge that was killed is run
+again and goes on. A case that is not finished is never touched.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def beat(
 def every(
     connection: Connection, *, binary: str | None = None, host: str | None = None
 ) -> Sequence[Record]:
-    """Return services in the order of their names, of one program or one host if so asked."""
+    """Return services in the order of their names; all, or those of one program or host."""
     wanted = {"binary": binary, "host": host}
     filters = {name: value for name, value in wanted.items() if value is not None}
     return connection.execute(_ALL.filter_by(**filters)).all()

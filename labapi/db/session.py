@@ -41,7 +41,7 @@ ATTEMPTS = 5
 def url_of(conf: cfg.ConfigOpts) -> sqlalchemy.URL:
     """Return the database's URL: the one configured, or an SQLite file in ``state_path``.
 
-    :raises ConfigError: this is no URL of a database
+    :raises ConfigError: this is not the URL of a database
     """
     if not conf.database.connection:
         return sqlalchemy.URL.create(

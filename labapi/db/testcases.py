@@ -170,7 +170,7 @@ def _equals(name: str, value: Any) -> ColumnElement[bool]:
 def _hint(filters: Mapping[str, Any]) -> str:
     """Return which indexes MariaDB is to choose from.
 
-    By itself it has no eye for where a page begins and ends, and reads all that a filter finds.
+    By itself it ignores where a page begins and ends, and reads everything that a filter finds.
     """
     useful = [_INDEXES[item[0]] for item in filters.items() if item != _MOST]
     if useful:

@@ -170,7 +170,7 @@ class _Protocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
     def _take(self, read: head.Head) -> None:
         self.requestline = read.raw.partition(b"\r\n")[0].decode("ascii")
         self.command, self.request_version = read.method, read.version
-        # A path that begins with two slashes would be another host to who resolves it.
+        # Programs that resolve a path with two slashes at its beginning take it for a host.
         path = read.target
         self.path = "/" + path.lstrip("/") if path.startswith("//") else path
         self.headers = HTTPMessage()

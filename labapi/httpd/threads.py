@@ -61,9 +61,9 @@ class Server(wsgi.Server):  # type: ignore[misc]  # no type information
         self._why: OSError | None = None
 
     def listen(self) -> None:
-        """Take the address; serve later.
+        """Bind the address; serve later.
 
-        :raises OSError: it cannot be had; the text says why
+        :raises OSError: it cannot be bound; the text says why
         """
         try:
             self.prepare()

@@ -57,7 +57,7 @@ def saying(place: str) -> Iterator[None]:
         raise  # it names a place that is nearer
     except (Exception, SystemExit) as error:
         words = " ".join(str(error).split())
-        # What raises these two means them for people; of others the kind says the most.
+        # The texts of these two are meant for people; of others the kind says the most.
         kind = "" if words and isinstance(error, ValueError | LookupError) else _kind(error)
         said = ": ".join(part for part in (place, kind, words) if part)
         raise ConfigError(printable(said)) from error

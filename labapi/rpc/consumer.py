@@ -190,7 +190,7 @@ class BatchConsumer(threading.Thread):
                 connection.drain_events(timeout=timeout)
             except TimeoutError:
                 return
-            # Any wait at all for what may come is a millisecond of poll(2) for what has come.
+            # Any wait for what may come costs what has come a millisecond of poll(2).
             timeout = 0
 
     def _work_off(self, connection: Connection) -> None:

@@ -195,7 +195,7 @@ class Output(Message, frozen=True, kw_only=True, tag="output"):
 
 
 class MethodDescription(msgspec.Struct, frozen=True, kw_only=True):
-    """One method that an agent offers.
+    """One method of a catalogue.
 
     :ivar description: what it does and takes, for a person
     :ivar schema: JSON schema of ``parameters``, None if anything goes
@@ -206,7 +206,7 @@ class MethodDescription(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Announce(Message, frozen=True, kw_only=True, tag="announce"):
-    """Agent → conductor: this host is here and offers these methods.
+    """Agent → conductor: this host is here, with this catalogue.
 
     :ivar agent: UUID made when the agent's state folder was made; tells apart two machines that
         use one host name

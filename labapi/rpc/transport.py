@@ -177,7 +177,7 @@ class Transport:
         return self.url.startswith("memory:")
 
     def within(self, seconds: float) -> Transport:
-        """Return the same way to the broker for who waits this long at most for anything."""
+        """Return the same way to the broker, with this limit on every wait."""
         hurried = copy.copy(self)
         hurried.connect_timeout = min(self.connect_timeout, seconds)
         hurried.confirm_timeout = min(self.confirm_timeout, seconds)

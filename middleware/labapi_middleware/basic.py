@@ -171,7 +171,7 @@ class Basic(Filter):
 
     @classmethod
     def advice(cls, conf: Conf) -> Iterable[Advice]:
-        """Look who can read the password file, and whether it has the users of the options."""
+        """Warn if others can read the password file, or if it lacks a user of the options."""
         path = conf[HTPASSWD_FILE]
         if not os.path.isabs(path):
             problem = f"{path} is looked for in the folder where the server is started"

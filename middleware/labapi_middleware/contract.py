@@ -42,8 +42,7 @@ class Need:
 
     :param what: :data:`IDENTITY`, :data:`CONTEXT` or :data:`CLIENT`
     :param option: the option that makes it needed; empty for the filter itself
-    :param required: false where the filter works without it, as long as nothing to its right
-        gives it
+    :param required: false where the filter works without it, unless a filter to its right gives it
     """
 
     what: str

@@ -23,7 +23,7 @@ _is_plain = re.compile(rf"[A-Za-z0-9_.\-{_SAFE}]{{0,{MAX_LENGTH}}}", re.ASCII).f
 
 
 def printable(value: str) -> str:
-    """Return a value that a client had a hand in as one word, bounded to ``MAX_LENGTH``.
+    """Return a value that a client may have written as one word of at most ``MAX_LENGTH``.
 
     :param value: native string of WSGI (bytes decoded as latin-1) or any other text
     """

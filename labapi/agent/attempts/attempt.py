@@ -63,7 +63,7 @@ class Attempt:
         return self.command.attempt
 
     def settle(self) -> bool:
-        """Take the right to report; True once, for whoever asks first."""
+        """Take the right to report; True for the first caller only."""
         with self._lock:
             first = not self._settled
             self._settled = True

@@ -54,7 +54,7 @@ class Journal:
 
     :param path: the SQLite file, made if it is missing
     :param sync: write every step through to the disk
-    :ivar id: another one whenever something may be missing that was written before
+    :ivar id: a new one whenever something that was written before may be missing
     :raises ConfigError: the file cannot be used
     """
 

@@ -98,7 +98,7 @@ class Runner:
             ending = Ending(
                 Result.ERROR, Reason.EXCEPTION, plain(f"{type(error).__name__}: {error}")
             )
-        # Whoever asked for an end gets it, whatever the method says; so does the timeout.
+        # An end that was asked for counts, whatever the method says; so does the timeout.
         if run.remaining == 0:
             attempt.stop.set(Reason.TIMEOUT)
         return stopped(attempt) or ending
@@ -158,7 +158,7 @@ def _error(error: Exception, attempt: Attempt) -> Ending:
 
 
 def stopped(attempt: Attempt) -> Ending | None:
-    """Return how an attempt ends that was asked to, None if it was not."""
+    """Return how an attempt that was asked to end ends; None if nobody asked."""
     reason = attempt.stop.reason
     if reason is None:
         return None

@@ -1,1 +1,1 @@
-"""The agent as the conductors see it: what it hears of them and tells them."""
+"""The agent as the conductors see it: what it hears from them and tells them."""

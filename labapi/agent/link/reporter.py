@@ -74,7 +74,7 @@ class Reporter(threading.Thread):
             self._change.notify()
 
     def tell(self, message: Message) -> None:
-        """Send a message of which only the latest of its kind matters."""
+        """Send a message that replaces any earlier one of its kind."""
         with self._change:
             self._latest[type(message).__name__] = message
             self._change.notify()

@@ -28,9 +28,9 @@ UNUSED_PORT = 9  # discard; nothing is sent to it
 class SignsOfLife:
     """Tells the conductors that this host is here.
 
-    Commands name the session in which they were given. It ends when contact is lost: until the
-    agent announces itself again it may be called lost, and its cases with it, so commands from
-    before do not count. The conductors resend those that do.
+    Commands name the session in which they were given. It ends when contact is lost: the conductors
+    may then give up the agent's cases, so commands from before do not count. When the agent has
+    announced itself again, the conductors resend those that still hold.
 
     :ivar session: id of the time since contact was lost last
 

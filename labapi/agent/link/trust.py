@@ -61,7 +61,7 @@ class ConductorClock:
             if not self._challenge or challenge != self._challenge:
                 return
             if now - self._asked <= ANSWER_WITHIN:
-                # At least this late is it there, for the answer has been on its way.
+                # It is at least this late there: the answer has been on its way.
                 self._told = (clock, now)
                 self._known.set()
             self._challenge = ""
@@ -83,7 +83,7 @@ class Trust:
     :param options: the group ``[agent]``
     :ivar cases: verifies commands that run something, None to obey unsigned ones
     :ivar control: the same for the others
-    :raises ConfigError: there is no key, and nobody said that none is wanted
+    :raises ConfigError: there is no key, and accept_unsigned is not set
     """
 
     def __init__(self, options: cfg.ConfigOpts.GroupAttr, transport: Transport) -> None:
@@ -128,7 +128,7 @@ class Trust:
     def for_this_agent(self, runs: list[RunCase], agent: str) -> list[RunCase]:
         """Return the commands that are for this agent, not for another of the same host name.
 
-        :raises ForSomebodyElse: none is; the broker gives them to the other one, if it is there
+        :raises ForSomebodyElse: none is; the broker gives them to the other agent, if it is there
         """
         mine = [run for run in runs if run.agent in (None, agent)]
         if runs and not mine:

@@ -151,7 +151,7 @@ class Run:
     def permit(self, program: str) -> None:
         """Check that the agent's configuration lets callers name this program as a command.
 
-        For methods that run what the caller says; what a method runs of its own is its own affair.
+        For methods that run what the caller names; what a method itself chooses needs no check.
 
         :raises InvalidInput: it does not; let this pass
         """

@@ -114,7 +114,7 @@ def find(mode: str, agent: str) -> Groups | None:
 
     :param mode: ``auto``, ``off`` or ``require``
     :param agent: UUID of the agent; names the folder of its groups
-    :raises ConfigError: groups are required and cannot be had
+    :raises ConfigError: groups are required and cannot be made
     """
     if mode == "off":
         return None
@@ -148,7 +148,7 @@ def _own() -> Path:
 
 
 def _try_out(base: Path) -> None:
-    """Move a process into a group, as a root of its own in a container may not be able to."""
+    """Check that a process can be moved into a group, which a container may not allow."""
     if not os.access(base / "cgroup.kill", os.W_OK):
         base.rmdir()
         raise OSError("this kernel has no cgroup.kill (Linux 5.14 has)")

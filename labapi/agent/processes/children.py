@@ -98,7 +98,7 @@ class Children:
             self._owners.append(owner)
 
     def end(self, owner: Owner) -> None:
-        """Note that an attempt is over; what is left of it is nobody's from now on."""
+        """Note that an attempt is over; from now on its remaining processes belong to none."""
         with self._lock:
             self._owners.remove(owner)
             if not self._owners and self._busy_since is not None:
@@ -201,7 +201,7 @@ class Children:
         return [process for process in found if process and process.session != own_session]
 
     def _whose(self, orphan: proc.Process) -> tuple[Owner | None, bool]:
-        """Return an orphan's owner, and whether it is left of an attempt that is over."""
+        """Return an orphan's attempt, and whether the orphan is left over from an ended one."""
         marker = proc.marker(orphan.pid) if orphan.alive else None
         for owner in self._owners:
             if orphan.session in owner.sessions or marker == owner.attempt:

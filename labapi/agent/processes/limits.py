@@ -131,7 +131,7 @@ def try_out(limits: Limits, work: Path) -> None:
 def _environment(entries: Sequence[str], owner: tuple[int, int] | None) -> dict[str, str]:
     """Return variables: ``NAME`` as the agent has it, ``NAME=value`` as written.
 
-    What depends on the user is that of the user whom cases run as.
+    Variables that depend on the user are those of the user that cases run as.
     """
     own: Mapping[str, str] = os.environ
     if owner is not None:

@@ -68,7 +68,7 @@ class Tree:
         CHILDREN.begin(self)
 
     def close(self) -> None:
-        """Have nothing more to do with this attempt."""
+        """Forget this attempt, and remove its control group."""
         if not self._closed:
             self._closed = True
             CHILDREN.end(self)
@@ -131,8 +131,8 @@ def end_all(
 ) -> Ended:
     """End processes until a look finds none: SIGTERM, a grace period, SIGKILL.
 
-    :param members: looks which processes there are; may miss one that is being forked
-    :param quiet: looks whether there are none
+    :param members: returns the processes that are there; may miss one that is being forked
+    :param quiet: says whether there are none
     :param grace: seconds between the two signals
     :param wait: sleeps for so many seconds
     :param kill: sends SIGKILL to many at once, where that can be done
@@ -162,7 +162,7 @@ def end_all(
 
 
 def _signal(processes: list[proc.Process], number: int, told: set[tuple[int, int]]) -> None:
-    """Send SIGKILL to all, SIGTERM to those that have not been told yet."""
+    """Send SIGKILL to all, SIGTERM to those that have not got it yet."""
     for process in processes:
         if number == signal.SIGKILL:
             send(process, number)

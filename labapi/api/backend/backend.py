@@ -1,4 +1,4 @@
-"""All that stands behind the API in one process, as one thing."""
+"""What all requests of one process share, as one object."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from labapi.servicegroup.driver import Liveness
 
 @dataclass(frozen=True)
 class Backend:
-    """What the controllers are built from: each names in its ``__init__`` what it needs."""
+    """What controllers are built from: each names what it needs in its ``__init__``."""
 
     conf: cfg.ConfigOpts
     transport: Transport

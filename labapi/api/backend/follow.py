@@ -47,7 +47,7 @@ class Place:
 
 
 class Again:
-    """What comes now is of another attempt, from its beginning."""
+    """What follows is the output of another attempt, from its beginning."""
 
 
 class Follower:
@@ -172,7 +172,7 @@ class Follower:
 
 
 def broken_off(why: str, offset: int | None = None) -> bytes:
-    """Return what stands at the end of a text that goes no further.
+    """Return the last line of a text that ends before its case does.
 
     :param why: a sentence without its full stop
     :param offset: in bytes, where it would have gone on

@@ -29,9 +29,9 @@ class Hints:
 
     What to do is in the database, and conductors look there by themselves: every
     ``sweep_interval`` for what waits, and for what was given and has not begun after
-    ``resend_interval``. A hint saves that time. So one that is not confirmed is sent again, and
-    of more than ``BACKLOG`` the rest is dropped. The changes of state that the API makes itself are
-    announced on the way; they are news, and not sent again.
+    ``resend_interval``. A hint saves that time. It is sent again until it is confirmed; when
+    ``BACKLOG`` hints wait, further ones are dropped. The thread also announces the changes of state
+    that the API makes itself; an announcement is sent once.
 
     :ivar away: the broker was away or too slow at the last try
     """

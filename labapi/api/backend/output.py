@@ -113,7 +113,7 @@ class Reader:
         finished = case.state == State.FINISHED
         if finished and (case.output_sent is None or begin >= case.output_sent):
             return False  # nobody has sent it
-        # What a finished case lacks is missed as one.
+        # All that a finished case lacks is missed together.
         key = (case.id, case.attempts, -1 if finished else begin)
         now = time.monotonic()
         since = self._missed_since.setdefault(key, now)

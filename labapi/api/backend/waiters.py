@@ -26,7 +26,7 @@ LOOKS = (1.0, 2.0, 5.0)
 class Waiters:
     """Wakes requests when the event of their case comes.
 
-    :ivar ending: this process stops, and whoever waits should go
+    :ivar ending: this process stops, and requests should not wait any longer
     """
 
     def __init__(self, transport: Transport) -> None:
@@ -43,11 +43,11 @@ class Waiters:
         )
 
     def start(self) -> None:
-        """Start to listen."""
+        """Start listening."""
         self._consumer.start()
 
     def let_go(self) -> None:
-        """Let nobody wait any longer: this process stops."""
+        """End all waits: this process stops."""
         with self._lock:
             self.ending = True
             for events in self._waiting.values():
@@ -55,7 +55,7 @@ class Waiters:
                     event.set()
 
     def stop(self) -> None:
-        """Stop to listen."""
+        """Stop listening."""
         self._consumer.stop()
 
     def wait_for(self, ended: threading.Event, seconds: float, look: Callable[[], T]) -> T:

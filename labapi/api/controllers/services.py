@@ -26,7 +26,7 @@ class Services(Controller):
         self._policy = policy
 
     def index(self, request: Request) -> webob.Response:
-        """List services, of one program or one host if so asked."""
+        """List services; the query may name one program or one host."""
         query = request.query("binary", "host")
         self._policy.check(request.context, "services:show")
         found = self._database.read(

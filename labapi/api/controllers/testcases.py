@@ -164,7 +164,7 @@ class TestCases(Controller):
         return json_response(self._whole(self._visible(request, testcase_id)))
 
     def cancel(self, request: Request, testcase_id: str) -> webob.Response:
-        """Cancel a case that is not finished: 202, and its state says how far that is."""
+        """Cancel a case that is not finished: 202, and its state says how far that has got."""
         request.query()
         case = self._visible(request, testcase_id)
         self._policy.check(request.context, "testcases:cancel", case.project_id)

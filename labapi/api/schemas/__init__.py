@@ -33,7 +33,7 @@ _Validator = validators.extend(
 
 
 class TooExpensive(Exception):
-    """A schema of somebody else takes more steps than it may."""
+    """A foreign schema takes more steps than it may."""
 
 
 _steps_left: ContextVar[list[int]] = ContextVar("steps_left")

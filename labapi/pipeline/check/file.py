@@ -13,7 +13,7 @@ from paste.deploy import loadwsgi
 from labapi.pipeline.check.finding import Finding, Place, may_be_secret, nearest
 from labapi.pipeline.check.lines import Lines
 
-# No Paste file is longer; one that is may be anything. Bytes.
+# Bytes; a longer file is not taken for a Paste file.
 LARGEST = 1024 * 1024
 
 _SCHEME = re.compile("[a-zA-Z]+:")

@@ -45,7 +45,7 @@ class Lines:
     def read(self, data: bytes) -> str | None:
         """Look at a whole file.
 
-        :returns: its text, None if what is found makes the rest a matter of luck
+        :returns: its text, None if there are mistakes: then nobody can say what the rest means
         """
         text = self._decoded(data)
         for number, line in enumerate(io.StringIO(text), 1) if text is not None else ():

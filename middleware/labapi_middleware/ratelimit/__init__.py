@@ -30,7 +30,7 @@
     ``key_prefix = labapi``
         Begins the keys in the storage; services that share one need different ones.
 
-A request too many gets a 429 fault with ``Retry-After``. All answers have the fields ``RateLimit``
+A request beyond a limit gets a 429 fault with ``Retry-After``. All answers have ``RateLimit``
 and ``RateLimit-Policy`` (draft-ietf-httpapi-ratelimit-headers). ``environ['labapi.ratelimit']`` is
 a callable that returns what the client has left.
 

@@ -19,8 +19,8 @@ READ = 1024 * 1024  # bytes read at once
 def download(url: str, target: IO[bytes]) -> None:
     """Write what a URL gives to a file.
 
-    :raises ValueError: it is too much
-    :raises OSError: it cannot be had
+    :raises ValueError: it is too large
+    :raises OSError: it cannot be downloaded
     """
     opener = urllib.request.OpenerDirector()
     for handler in (

@@ -60,7 +60,7 @@ def main(source: str, folder: Path) -> None:
 
 
 class Tree:
-    """A folder that is filled, and that nothing in it leads out of.
+    """A folder to fill; nothing in it leads out of it.
 
     :param folder: an existing one
     """
@@ -81,8 +81,8 @@ class Tree:
     def file(self, name: str, content: IO[bytes], size: int, mode: int = 0, at: float = 0) -> None:
         """Make a file of ``size`` bytes.
 
-        :param mode: as in stat(2); it only counts whether it is a program
-        :param at: when it was changed last, in seconds since the epoch, 0 for now
+        :param mode: as in stat(2); only whether its owner may execute it counts
+        :param at: when it was last changed, in seconds since the epoch, 0 for now
         """
         handle = self._made(name, lambda base, last: os.open(last, NEW_FILE, 0o600, dir_fd=base))
         with os.fdopen(handle, "wb") as target:
@@ -118,7 +118,7 @@ class Tree:
             os.close(base)
 
     def _made(self, name: str, make: Callable[[int, str], T]) -> T:
-        """Make something that is not a folder; a later one of a name replaces an earlier one."""
+        """Make something that is not a folder; it replaces an earlier one of the same name."""
         *folders, last = parts(name) or [""]
         if not last:
             raise Refused(f"{name!r} is no name of a file")
@@ -168,8 +168,8 @@ def parts(name: str) -> list[str]:
 def stays_inside(link: list[str], target: str) -> bool:
     """Say whether a symbolic link stays in the tree.
 
-    Upwards it may go from its own place only, which is certain: after a name, which may be a link
-    itself, nobody can say where ".." is.
+    It may go upwards at its beginning only: a name may itself be a link, and nobody can say where
+    ".." leads after it.
     """
     steps = [part for part in target.split("/") if part not in ("", ".")]
     up = next((at for at, part in enumerate(steps) if part != ".."), len(steps))
@@ -179,7 +179,7 @@ def stays_inside(link: list[str], target: str) -> bool:
 def unpack(archive: IO[bytes], folder: Path) -> None:
     """Unpack a tar or zip archive; nothing of it lands outside of the folder.
 
-    :raises Refused: it is neither, it is damaged, or something in it is not wanted
+    :raises Refused: it is neither, it is damaged, or something in it is not allowed
     """
     tree = Tree(folder)
     try:
@@ -229,7 +229,7 @@ def untar(archive: IO[bytes], tree: Tree) -> None:
 def copy(path: Path, folder: Path) -> None:
     """Copy a folder, links as links.
 
-    :raises Refused: there is something else in it than files, folders and links
+    :raises Refused: it holds something that is not a file, a folder or a link
     """
     limited(whole.lstat().st_size for whole in inside(path))
     tree = Tree(folder)
@@ -259,7 +259,7 @@ def inside(path: Path) -> Iterator[Path]:
 
 
 def regular(path: Path, *, follow: bool = False) -> IO[bytes]:
-    """Open a file, and nothing that is a device, a FIFO or the like."""
+    """Open a file; refuse a device, a FIFO and the like."""
     handle = os.open(path, EXISTING & ~os.O_NOFOLLOW if follow else EXISTING)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
@@ -268,9 +268,9 @@ def regular(path: Path, *, follow: bool = False) -> IO[bytes]:
 
 
 def limited(sizes: Iterator[int]) -> None:
-    """Check that there are not too many entries, nor too large ones together.
+    """Check that the entries are not too many, and together not too large.
 
-    :raises Refused: there are
+    :raises Refused: they are
     """
     total = 0
     for number, size in enumerate(sizes, 1):

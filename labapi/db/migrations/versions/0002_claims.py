@@ -1,4 +1,4 @@
-"""Agents that claim the host of another one."""
+"""Agents that use the host name of another one."""
 
 import sqlalchemy as sa
 
