@@ -60,7 +60,7 @@ _DELETE_PIECES = delete(OutputChunk).where(
     OutputChunk.testcase_id == bindparam("case"), OutputChunk.offset <= bindparam("last")
 )
 _DELETE_CASES = delete(TestCase).where(TestCase.id.in_(_IDS), TestCase.state == State.FINISHED)
-# What is not kept has been sent by nobody: it is shown as missing, and nobody waits for it.
+# Output that was removed counts as never sent: it is shown as missing, and no reader waits for it.
 _FORGET_OUTPUT = update(TestCase).where(TestCase.id.in_(_IDS)).values(output_sent=0)
 
 _UNFINISHED = exists().where(TestCase.state != State.FINISHED, TestCase.host == Host.host)
