@@ -121,6 +121,14 @@ def until(condition: Callable[[], T], timeout: float = TIMEOUT, what: str = "it"
     return value
 
 
+def lives(pid: int | str) -> bool:
+    """Say whether there is such a process; one that has ended and was not waited for is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def free_port() -> int:
     """Return a port for a server that is started later.
 

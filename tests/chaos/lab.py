@@ -20,7 +20,8 @@ from labapi.rpc import signing
 from tests.chaos.proxy import Proxy
 from tests.chaos.replay import Recorder
 from tests.chaos.servers import MariaDBServer, RabbitMQServer, Server
-from tests.lab import ROOT, until
+from tests.lab import ROOT
+from tests.processes import lives, until
 from tests.programs import BIN, free_port, run
 
 HOSTS = ("chaos-1", "chaos-2", "chaos-3", "chaos-4")
@@ -181,8 +182,7 @@ class ChaosLab:
                 with contextlib.suppress(OSError):
                     if wanted in (entry / "environ").read_bytes():
                         command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                        state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
-                        if state != "Z":
+                        if lives(entry.name):
                             found.append(f"{entry.name} {command}")
         return found
 

@@ -18,7 +18,8 @@ import pytest
 from labapi import config
 from labapi.db import hosts, migration, services
 from labapi.db.session import Database
-from tests.lab import ROOT, RabbitMQ, until
+from tests.lab import ROOT, RabbitMQ
+from tests.processes import lives, until
 from tests.programs import BIN, Program, curl, free_port
 
 HOST = "lab-1"
@@ -129,7 +130,7 @@ def test_workers_end_with_their_parent(api: Running) -> None:
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
     # Whoever starts it anew finds the port free.
-    until(lambda: not any(Path("/proc", pid).exists() for pid in workers))
+    until(lambda: not any(map(lives, workers)))
     argv = [str(BIN / "labapi-api"), "--config-file", str(api.config)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as again:
         assert again.stdout is not None
