@@ -159,7 +159,9 @@ def _load(point: EntryPoint, timeout: float) -> Plugin | None:
     if not made:
         return None
     if not isinstance(made[0], Plugin):
-        raise ConfigError(f"plugin {point.name!r}: {point.value} is no labapi.agent.plugins.Plugin")
+        raise ConfigError(
+            f"plugin {point.name!r}: {point.value} is not a labapi.agent.plugins.Plugin"
+        )
     return made[0]
 
 

@@ -58,7 +58,9 @@ def testcase(database: Database, testcase_id: str) -> Record:
     try:
         case_id = str(uuid.UUID(testcase_id))
     except ValueError:
-        raise NotFound(f"{testcase_id[:64]!r} is no id of a test case: expected a UUID") from None
+        raise NotFound(
+            f"{testcase_id[:64]!r} is not the id of a test case: expected a UUID"
+        ) from None
     case = database.read(testcases.get, case_id)
     if case is None:
         raise NotFound(f"there is no test case {case_id}")
@@ -99,7 +101,7 @@ def there_is(names: Iterable[str], wanted: str = "") -> str:
     nearest = difflib.get_close_matches(wanted, known, 1)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
     more = ", …" if len(known) > SHOWN else ""
-    return f"there is: {', '.join(known[:SHOWN])}{more}{hint}"
+    return f"known: {', '.join(known[:SHOWN])}{more}{hint}"
 
 
 def _key(text: str) -> int | str:
@@ -115,6 +117,6 @@ def _key(text: str) -> int | str:
         return str(uuid.UUID(text))
     except ValueError:
         raise NotFound(
-            f"{text[:64]!r} is no id of a slave: expected the number or the UUID that"
+            f"{text[:64]!r} is not the id of a slave: expected the number or the UUID that"
             " GET /v2.1/slaves shows"
         ) from None

@@ -57,7 +57,7 @@ def check_one_of(query: Mapping[str, str], name: str, known: Iterable[str]) -> N
     """
     text, known = query.get(name), list(known)
     if text is not None and text not in known:
-        raise InvalidInput(f"{name}: {text[:SHOWN]!r} is none of {', '.join(known)}")
+        raise InvalidInput(f"{name}: {text[:SHOWN]!r} is not one of {', '.join(known)}")
 
 
 def moment(query: Mapping[str, str], name: str) -> datetime.datetime | None:

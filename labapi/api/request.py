@@ -111,7 +111,7 @@ class Request(webob.Request):  # type: ignore[misc]  # WebOb has no type informa
         if deeper_than(document, max_depth):
             raise InvalidInput(f"the body is nested deeper than {max_depth} levels")
         if b"\\u" in body and not _is_text(document):
-            raise InvalidInput("the body has half of a surrogate pair, which is no character")
+            raise InvalidInput("the body has half of a surrogate pair, which is not a character")
         return document
 
     def body_digest(self) -> str:

@@ -124,7 +124,7 @@ def _build(controller: type[Controller], parts: Mapping[str, Any]) -> Controller
     for name in wanted:
         if name not in parts:
             there = ", ".join(sorted(parts))
-            raise TypeError(f"{controller.__name__} wants {name!r}; there is: {there}")
+            raise TypeError(f"{controller.__name__} wants {name!r}; known: {there}")
     return controller(**{name: parts[name] for name in wanted})
 
 

@@ -118,9 +118,7 @@ class _Switch(Operator):
     def switch(self, args: argparse.Namespace, *, disabled: bool, reason: str | None) -> Database:
         """Write the change down; return the database."""
         if args.service != AGENT:
-            raise InvalidInput(
-                f"{args.service}: only {AGENT} is given work that can be kept from it"
-            )
+            raise InvalidInput(f"{args.service} is given no work; only {AGENT} can be disabled")
         database = _database(self.app)
         if not database.write(
             services.switch, args.service, args.host, disabled=disabled, reason=reason

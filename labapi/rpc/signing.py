@@ -152,7 +152,7 @@ def signer(file: str | None) -> Signer | None:
         return None
     option = "[conductor] signing_key"
     if stat.S_IMODE(_stat(file, option)) & 0o077:
-        raise ConfigError(f"{option}: others than its owner can use {file}; run: chmod 600 {file}")
+        raise ConfigError(f"{option}: others can use {file}; run: chmod 600 {file}")
     return Signer(SigningKey(_key(file, option, "private")))
 
 

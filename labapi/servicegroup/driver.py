@@ -82,5 +82,5 @@ def load(conf: cfg.ConfigOpts) -> Liveness:
     except ImportError as error:
         raise ConfigError(f"[servicegroup] driver: {name} cannot be loaded: {error}") from error
     if not isinstance(found.driver, Liveness):
-        raise ConfigError(f"[servicegroup] driver: {name} is no liveness driver")
+        raise ConfigError(f"[servicegroup] driver: {name} is not a liveness driver")
     return found.driver

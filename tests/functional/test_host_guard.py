@@ -95,7 +95,7 @@ def test_errors_about_a_shared_address_do_not_tell_it_either(guarded: Lab) -> No
     guarded.database.write(hosts.announce, {"twin": said(twin)}, now)
     try:
         response = ask(guarded, "/testcases", "POST", case(ADDRESS))
-        message = f"host: '{ADDRESS}' is the address of several hosts; there is: twin"
+        message = f"host: '{ADDRESS}' is the address of several hosts; known: twin"
         assert response.json["badRequest"]["message"] == message
     finally:
         guarded.database.write(

@@ -144,7 +144,7 @@ def test_a_drain_that_takes_too_long_says_so(lab: Lab, tmp_path: Path) -> None:
     ("args", "said"),
     [
         (("disable", "nobody"), "there is no service labapi-agent on host 'nobody'"),
-        (("disable", HOST, "labapi-api"), "only labapi-agent is given work"),
+        (("disable", HOST, "labapi-api"), "only labapi-agent can be disabled"),
     ],
 )
 def test_what_cannot_be_switched(lab: Lab, args: tuple[str, ...], said: str) -> None:

@@ -208,7 +208,7 @@ def test_files_for_a_storage_without_tls() -> None:
             ca_file="/x",
             rule_a="* *: 1 per minute per address",
         )
-    with pytest.raises(OptionError, match="no readable PEM file"):
+    with pytest.raises(OptionError, match="not a readable PEM file"):
         filter_factory(
             {},
             storage="rediss://127.0.0.1:6379/0",

@@ -282,7 +282,9 @@ def _tls(conf: Conf) -> TLSFiles:
         context = ssl.create_default_context(cafile=files.ca)
     except OSError as error:
         raise OptionError(
-            RateLimit.name, CA_FILE.name, f"{files.ca} is no readable PEM file ({error.strerror})"
+            RateLimit.name,
+            CA_FILE.name,
+            f"{files.ca} is not a readable PEM file ({error.strerror})",
         ) from error
     try:
         if files.cert:
@@ -291,7 +293,7 @@ def _tls(conf: Conf) -> TLSFiles:
         raise OptionError(
             RateLimit.name,
             CERT_FILE.name,
-            f"{files.cert} is no readable PEM file with a key that fits ({error.strerror})",
+            f"{files.cert} is not a readable PEM file with a key that fits ({error.strerror})",
         ) from error
     return files
 

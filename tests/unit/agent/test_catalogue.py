@@ -91,7 +91,7 @@ def test_a_malformed_plugin_is_a_mistake_that_is_named(
 
 def test_a_class_that_is_no_plugin_is_refused(install: Install) -> None:
     install("one", {"bad": "bad_mod:P"}, bad_mod="class P: pass")
-    with pytest.raises(ConfigError, match=r"bad_mod:P is no labapi\.agent\.plugins\.Plugin"):
+    with pytest.raises(ConfigError, match=r"bad_mod:P is not a labapi\.agent\.plugins\.Plugin"):
         load("bad")
 
 

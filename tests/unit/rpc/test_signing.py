@@ -134,7 +134,7 @@ def test_one_line_for_each_cause(
 def test_a_private_key_is_for_its_owner(key: Path) -> None:
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     key.chmod(0o640)
-    with pytest.raises(ConfigError, match=r"others than its owner can use .*; run: chmod 600"):
+    with pytest.raises(ConfigError, match=r"others can use .*; run: chmod 600"):
         signing.signer(str(key))
 
 

@@ -121,7 +121,7 @@ class Tree:
         """Make something that is not a folder; it replaces an earlier one of the same name."""
         *folders, last = parts(name) or [""]
         if not last:
-            raise Refused(f"{name!r} is no name of a file")
+            raise Refused(f"{name!r} is not the name of a file")
         base = self._enter(folders, name)
         try:
             return make(base, last)
@@ -144,7 +144,7 @@ class Tree:
         except OSError as error:
             os.close(held)
             if error.errno in (errno.ELOOP, errno.ENOTDIR):
-                raise Refused(f"{name!r} leads through something that is no folder") from error
+                raise Refused(f"{name!r} leads through something that is not a folder") from error
             raise
         if self._held != self._root:
             os.close(self._held)
