@@ -38,7 +38,7 @@ _CASE = (
 )
 _THESE = _CASE.where(TestCase.id.in_(bindparam("ids", expanding=True))).order_by(TestCase.id.desc())
 # What strangers fill, and what of it is in a page: decoded it takes twenty times as much memory.
-PAGE_BYTES = 4 * 1024 * 1024
+PAGE_BYTES = 1024 * 1024
 _SIZES = select(
     TestCase.id,
     (
@@ -67,6 +67,8 @@ _TABLE: Any = TestCase.__table__
 _INDEXES = {index.columns[0].name: index.name for index in _TABLE.indexes}
 # By how much the clocks of two APIs may differ: the case that comes first may be stamped later.
 SKEW = datetime.timedelta(minutes=2)
+# No case is older, and from the first time that there is nothing can be subtracted.
+EPOCH = datetime.datetime.fromtimestamp(0, datetime.UTC)
 # The case before a time: those that ``since`` leaves out are not looked at.
 _EARLIER = (
     select(TestCase.id)
@@ -146,7 +148,7 @@ def page(
     for dialect in ("mysql", "mariadb"):
         statement = statement.with_hint(TestCase, _hint(filters), dialect)
     if since is not None:
-        earlier = connection.execute(_EARLIER, {"moment": since - SKEW}).scalar()
+        earlier = connection.execute(_EARLIER, {"moment": max(since, EPOCH) - SKEW}).scalar()
         statement = statement.where(TestCase.id > (earlier or 0), TestCase.created_at >= since)
     if before is not None:
         statement = statement.where(TestCase.id < before)

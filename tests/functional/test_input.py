@@ -89,6 +89,13 @@ def test_a_time_outside_the_calendar(lab: Lab, since: str) -> None:
     assert response.json["badRequest"]["message"].startswith(f"since: '{since}' is not a time")
 
 
+@pytest.mark.parametrize("since", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"])
+def test_the_first_and_the_last_time_that_there_is(lab: Lab, since: str) -> None:
+    url = f"/v2.1/testcases?since={quote(since)}"
+    response = webob.Request.blank(url, remote_addr="127.0.0.1").get_response(lab.app)
+    assert response.status_code == 200
+
+
 def test_a_number_that_would_become_infinite(lab: Lab) -> None:
     body = json.dumps({**CASE, "parameters": {"command": "true", "args": []}})
     response = post(lab, body.replace("[]", "-1e400").encode())
