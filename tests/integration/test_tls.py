@@ -1,4 +1,4 @@
-"""Whoever stands between labapi and a server gets neither password nor messages."""
+"""An attacker between labapi and a server gets neither password nor messages."""
 
 from __future__ import annotations
 

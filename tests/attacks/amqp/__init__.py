@@ -1,1 +1,1 @@
-"""Whoever reaches the broker: as the user of one agent, or as one that may write anything."""
+"""Attackers who reach the broker: as the user of one agent, or as one that may write anything."""

@@ -1,4 +1,4 @@
-"""Who has the password of one agent reaches no queue of anybody else, and fools no conductor."""
+"""The password of one agent opens no queue of anybody else, and fools no conductor."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def test_closed_by_default_with_system_metadata(
 def test_system_lists_are_the_account_owners(
     lab: Lab, closed: Callable[[str], str], token: Tokens
 ) -> None:
-    """Who may only write to the account by its ACL can neither see nor set a list."""
+    """A user who may only write to the account by its ACL can neither see nor set a list."""
     acl = json.dumps({"read-write": ["test2:tester2"]})
     lab.send("POST", A, {"X-Account-Access-Control": acl})
     try:

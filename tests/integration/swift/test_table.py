@@ -83,7 +83,7 @@ def test_a_segment_in_the_middle_is_not_sent(
 def test_a_manifest_does_not_take_guarded_segments_with_it(
     lab: Lab, door: Callable[[str], str], token: Tokens
 ) -> None:
-    """Who may delete the manifest may do that; its segments stay."""
+    """A client that may delete the manifest may do that; its segments stay."""
     path = f"{A}/open/{{}}?multipart-manifest=delete"
     denied = curl(door(DENIED) + path.format("slo"), "DELETE", {**token("owner"), **JSON})
     errors = json.loads(denied.body)["Errors"]

@@ -139,7 +139,7 @@ def test_a_case_that_the_api_gave_to_its_host_is_sent(parts: Parts) -> None:
 
 
 def test_what_a_hint_says_is_looked_up(parts: Parts) -> None:
-    """Who can write to the conductors' queue cannot have them sign what nobody asked the API."""
+    """Write access to the conductors' queue has them sign nothing that nobody asked the API."""
     waits = parts.add()
     begun = parts.add(state=State.RUNNING, attempt="a-2", started_at=after(0))
     ending = parts.add(state=State.CANCELLING, attempt="a-3")
