@@ -336,9 +336,9 @@ AGENT_OPTS: list[cfg.Opt] = [
         sample_default="<host name>",
         help="Name of this lab machine, which cases may give as their host.",
     ),
-    cfg.StrOpt(
+    cfg.IPOpt(
         "address",
-        help="Address of this lab machine, by which cases may also name it. The default is the"
+        help="IP address of this lab machine, by which cases may also name it. The default is the"
         " address of the interface that leads to the broker.",
     ),
     cfg.ListOpt(

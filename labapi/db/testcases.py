@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import ipaddress
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -181,11 +182,22 @@ def _hint(filters: Mapping[str, Any]) -> str:
 
 
 def target(connection: Connection, name: str) -> Sequence[Record]:
-    """Return the host of this name, or else the hosts with this address, and how busy they are.
+    """Return the host of this name, or else the hosts with this IP address, and how busy they are.
 
     :returns: ``id, uuid, host, plugins`` (JSON text), ``meta, slots, last_seen_at, stopped``,
         ``disabled``, ``active`` (how many cases it has been given that are not finished) and
         ``waited_for`` (whether others wait)
     """
     found = _HOST_NAMED.one_or_none(connection, {"name": name})
-    return [found] if found else connection.execute(_HOSTS_AT, {"address": name}).all()
+    if found:
+        return [found]
+    # A machine says its address itself: none may say the name of another, which is not here yet.
+    return connection.execute(_HOSTS_AT, {"address": name}).all() if _is_ip(name) else []
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

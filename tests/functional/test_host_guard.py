@@ -171,3 +171,36 @@ def test_the_link_of_a_page_does_not_name_it(guarded: Lab) -> None:
         guarded.database.write(
             lambda connection: connection.exec_driver_sql("DELETE FROM hosts WHERE host = 'last'")
         )
+
+
+def test_pages_do_not_count_what_ran_there(guarded: Lab) -> None:
+    set_metadata(guarded, {"allow-me": "127.0.0.0/8"})
+    try:
+        for _ in range(2):
+            assert ask(guarded, "/testcases?wait=60", "POST", case(HOST)).status_code == 200
+        path = f"/testcases?limit=1&host={HOST}"
+        assert "Link" in ask(guarded, path).headers
+        set_metadata(guarded, {"allow-dev": "192.0.2.1"})
+        hidden = ask(guarded, path)
+        assert hidden.json == {"testcases": []}
+        assert "Link" not in hidden.headers
+    finally:
+        set_metadata(guarded, {"allow-dev": "192.0.2.1"})
+        guarded.database.write(
+            lambda connection: connection.exec_driver_sql("DELETE FROM testcases")
+        )
+
+
+def test_a_key_tells_nothing_of_what_ran_there(guarded: Lab) -> None:
+    key = {"Idempotency-Key": "of-somebody"}
+    set_metadata(guarded, {"allow-me": "127.0.0.0/8"})
+    try:
+        assert ask(guarded, "/testcases?wait=60", "POST", case(HOST), **key).status_code == 200
+        set_metadata(guarded, {"allow-dev": "192.0.2.1"})
+        other = {**case(HOST), "priority": 1}
+        assert ask(guarded, "/testcases", "POST", other, **key).status_code == 403
+    finally:
+        set_metadata(guarded, {"allow-dev": "192.0.2.1"})
+        guarded.database.write(
+            lambda connection: connection.exec_driver_sql("DELETE FROM testcases")
+        )
