@@ -1,7 +1,7 @@
 """Metadata of hosts that are off the list.
 
-They say who may see what ran there, and a host that comes back has them again: else taking a host
-off the list would open to everybody in its project what an operator had closed.
+They say who may see what ran there, and a host that comes back has them again. Otherwise taking a
+host off the list would open to everybody in its project what an operator had closed.
 """
 
 from __future__ import annotations

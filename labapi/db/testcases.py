@@ -38,7 +38,8 @@ _CASE = (
     .outerjoin(FormerHost, FormerHost.host == TestCase.host)
 )
 _THESE = _CASE.where(TestCase.id.in_(bindparam("ids", expanding=True))).order_by(TestCase.id.desc())
-# What strangers fill, and what of it is in a page: decoded it takes twenty times as much memory.
+# Bytes of parameters and data in a page: strangers fill them, and decoded they take twenty times as
+# much memory.
 PAGE_BYTES = 1024 * 1024
 _SIZES = select(
     TestCase.id,
@@ -68,7 +69,7 @@ _TABLE: Any = TestCase.__table__
 _INDEXES = {index.columns[0].name: index.name for index in _TABLE.indexes}
 # By how much the clocks of two APIs may differ: the case that comes first may be stamped later.
 SKEW = datetime.timedelta(minutes=2)
-# No case is older, and from the first time that there is nothing can be subtracted.
+# No case is older, and nothing can be subtracted from the earliest datetime.
 EPOCH = datetime.datetime.fromtimestamp(0, datetime.UTC)
 # The case before a time: those that ``since`` leaves out are not looked at.
 _EARLIER = (
@@ -138,7 +139,7 @@ def page(
 ) -> tuple[Sequence[Record], bool]:
     """Return cases, newest first, each with ``host_meta``, its host's metadata.
 
-    There are fewer than ``limit`` of them if they have ``PAGE_BYTES`` together, but one at least.
+    There are fewer than ``limit`` if together they have more than ``PAGE_BYTES``, but at least one.
 
     :param filters: column → value it must have
     :param since: only cases created at this time or later
