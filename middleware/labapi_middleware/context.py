@@ -66,7 +66,7 @@ class Context(Filter):
         if auth is None or user_id is None:
             LOG.info("%s denied: its identity is not confirmed", request_line(environ))
             return faults.respond(environ, start_response, 401, faults.message(401))
-        for key in identity.claims(environ):
+        for key in identity.keys(environ):
             if key not in identity.CONFIRMED_KEYS or environ[key] is None:
                 del environ[key]
         environ[CONTEXT] = _context(environ, auth, user_id)

@@ -61,7 +61,7 @@ CONFIRMED_KEYS = frozenset(
 )
 
 
-def claims(environ: WSGIEnvironment) -> list[str]:
+def keys(environ: WSGIEnvironment) -> list[str]:
     """Return the environ keys of all identity headers of a request."""
     # Few keys are headers, and to compare with one prefix is quicker than with all of them.
     return [key for key in environ if key.startswith("HTTP_") and key.startswith(_PREFIXES)]
@@ -69,7 +69,7 @@ def claims(environ: WSGIEnvironment) -> list[str]:
 
 def drop(environ: WSGIEnvironment) -> None:
     """Remove every identity header, credentials of other authentications included."""
-    for key in claims(environ):
+    for key in keys(environ):
         del environ[key]
     environ.pop(AUTH, None)
     environ.pop(KEYSTONE, None)
@@ -82,7 +82,7 @@ def confirm(
     project: str | None,
     roles: Iterable[str],
 ) -> None:
-    """Replace whatever identity the request claims by the one that was found.
+    """Replace whatever identity the request came with by the one that was found.
 
     :param auth: name of the authentication that answers for it
     :param user: id and name of the user

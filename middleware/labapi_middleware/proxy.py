@@ -71,19 +71,19 @@ class Proxy(Filter):
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Find the client, and take away what would lead others astray."""
         environ[PEER_ADDRESS] = environ.get("REMOTE_ADDR")
-        claimed = not environ.keys().isdisjoint(FORWARDED)
+        unbelieved = not environ.keys().isdisjoint(FORWARDED)
         peer = _parsed(environ.get("REMOTE_ADDR") or "")
         if peer is not None:
             client = peer
             if self.trusted and peer in self.trusted:
-                client, claimed = self._resolve(environ, peer)
+                client, unbelieved = self._resolve(environ, peer)
             environ["REMOTE_ADDR"] = str(client)
             if client is not peer:
                 environ.pop("REMOTE_PORT", None)
                 environ.pop("REMOTE_HOST", None)
         for key in environ.keys() & FORWARDED:
             del environ[key]
-        if claimed:
+        if unbelieved:
             environ[FORWARDED_UNBELIEVED] = True
         return self.app(environ, start_response)
 

@@ -39,9 +39,9 @@ class RequestId(Filter):
         """Add the id to the request and to its answer."""
         request_id = f"req-{_random_uuid()}"
         environ[REQUEST_ID] = request_id
-        claimed = environ.get("HTTP_X_OPENSTACK_REQUEST_ID", "")
-        if _WELL_FORMED.fullmatch(claimed):
-            environ[GLOBAL_REQUEST_ID] = claimed
+        sent = environ.get("HTTP_X_OPENSTACK_REQUEST_ID", "")
+        if _WELL_FORMED.fullmatch(sent):
+            environ[GLOBAL_REQUEST_ID] = sent
 
         def respond(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             return start_response(status, [*headers, (HEADER, request_id)], exc_info)

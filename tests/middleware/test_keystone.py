@@ -1,4 +1,4 @@
-"""context behind keystonemiddleware's own auth_token: what a client claims never counts."""
+"""context behind keystonemiddleware's own auth_token: what a client says of itself never counts."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ WHO = [
         {"X-Auth-Token": "AUTH_tk0123"},
     ),
     Row(
-        "a client that claims another address",
+        "a client that names another address",
         "GET",
         f"{A}/guarded/secret",
         200,

@@ -27,7 +27,7 @@ from urllib.parse import unquote, urlsplit
 MAX_UNPACKED = 8 * 1024**3  # bytes of what is in it
 MAX_ENTRIES = 500_000  # files and folders in it
 MAX_PATH = 4000  # bytes of a name in it; programs can use no paths of more than 4095
-MAX_MEMORY = 2 * 1024**3  # bytes of its own memory: headers of an archive may claim any length
+MAX_MEMORY = 2 * 1024**3  # bytes of its own memory: headers of an archive may name any length
 READ = 1024 * 1024  # bytes read at once
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
