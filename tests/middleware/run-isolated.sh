@@ -44,7 +44,8 @@ unwanted = [
 sys.exit(f"this environment is not isolated: {unwanted}" if unwanted else 0)
 PYTHON
 
-mkdir -p "$place/work/tests"
+mkdir -p "$place/work/tests" "$place/work/middleware"
+cp "$root/middleware/README.md" "$place/work/middleware/"  # its tables are tested
 cp "$root/tests/__init__.py" "$root/tests/processes.py" "$place/work/tests/"
 cp -R "$root/tests/middleware" "$place/work/tests/middleware"
 cp -R "$root/docs" "$place/work/docs"
