@@ -49,7 +49,8 @@ def url_of(conf: cfg.ConfigOpts) -> sqlalchemy.URL:
         )
     try:
         return sqlalchemy.make_url(conf.database.connection)
-    except exc.ArgumentError:
+    # A ValueError is of what stands where the port should: part of a password with a / in it.
+    except (exc.ArgumentError, ValueError):
         raise ConfigError("[database] connection is not an SQLAlchemy URL") from None
 
 

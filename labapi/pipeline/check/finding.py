@@ -77,4 +77,8 @@ def masked(name: str, text: str) -> str:
 def may_be_secret(name: str) -> bool:
     """Say whether an option of this name may hold a password or another secret."""
     words = ("password", "passwd", "secret", "token", "key", "credential")
-    return any(word in name.lower() for word in words)
+    name = name.lower()
+    # A name that is misspelt is shown as one that does not exist, and its value is as secret.
+    return any(word in name for word in words) or any(
+        difflib.get_close_matches(part, words, 1, 0.75) for part in name.split("_")
+    )
