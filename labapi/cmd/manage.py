@@ -102,9 +102,8 @@ class DBUpgrade(Operator):
         before = migration.current(database)
         migration.upgrade(database, parsed_args.revision)
         after = migration.current(database)
-        shown = database.url.render_as_string(hide_password=True)
         said = f"stays at {after}" if before == after else f"{before or 'empty'} -> {after}"
-        self.app.stdout.write(f"{shown}: {said}\n")
+        self.app.stdout.write(f"{database.shown}: {said}\n")
 
 
 class DBCurrent(Operator):

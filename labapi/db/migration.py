@@ -101,5 +101,4 @@ def _errors_named(database: Database) -> Iterator[None]:
         yield
     except exc.DBAPIError as error:
         kind = DatabaseUnavailable if outage.is_outage(error) else ConfigError
-        shown = database.url.render_as_string(hide_password=True)
-        raise kind(f"cannot use the database {shown}: {error.orig}") from error
+        raise kind(f"cannot use the database {database.shown}: {error.orig}") from error

@@ -89,10 +89,12 @@ class Database:
     """A database and its two pools: of statements by themselves, and of transactions.
 
     :param conf: configuration with the ``[database]`` group
+    :ivar shown: its URL as it may be shown; the query may hold a password, too
     """
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self.url = url_of(conf)
+        self.shown = self.url.set(query={}).render_as_string(hide_password=True)
         options = self._options = conf.database
         self._tls = tls.files("database", options)
         waits = (options.timeout,) * 3

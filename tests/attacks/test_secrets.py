@@ -18,6 +18,7 @@ SECRET = "S3cret"
         f"mysql+pymysql://labapi:{SECRET}/x@127.0.0.1:3306/labapi",
         f"mysql+pymysql://labapi:x@127.0.0.1:{SECRET}/labapi",
         f"mysql+pymysql://labapi:{SECRET}@127.0.0.1:1/labapi",
+        f"mysql+pymysql://labapi@127.0.0.1:1/labapi?password={SECRET}",
         f"mysql+pymysql:/labapi:{SECRET}@127.0.0.1/labapi",
     ],
 )
