@@ -38,21 +38,23 @@ def find(conf: cfg.ConfigOpts) -> Path:
     raise ConfigError(f"[api] paste_config = {name}: there is no such file; looked for {places}")
 
 
-def examine(conf: cfg.ConfigOpts, path: Path) -> Report:
+def examine(conf: cfg.ConfigOpts, path: Path, texts: Texts | None = None) -> Report:
     """Look for everything that is wrong with a Paste file, without building anything.
 
+    :param texts: where to put those of the files that were looked at
     :raises ConfigError: looking at it failed
     """
     with saying(str(path)):  # to look at a factory is to import somebody's module
-        return check.examine(str(path), _given(conf), {"workers": str(conf.api.workers)})
+        return check.examine(str(path), _given(conf), {"workers": str(conf.api.workers)}, texts)
 
 
-def require_sound(conf: cfg.ConfigOpts, path: Path) -> None:
+def require_sound(conf: cfg.ConfigOpts, path: Path, texts: Texts) -> None:
     """Check that a Paste file can work.
 
+    :param texts: where to put what has been checked, so that it is what is built
     :raises ConfigError: it cannot; the text has a line for everything that is wrong
     """
-    report = examine(conf, path)
+    report = examine(conf, path, texts)
     for finding in report.warnings:
         LOG.warning("%s", finding)
     if report.errors:
@@ -71,10 +73,11 @@ def load(
     :raises ConfigError: the file cannot work; the text says where and why
     """
     path = path or find(conf)
+    texts = Texts() if texts is None else texts
     if not texts:
-        require_sound(conf, path)
+        require_sound(conf, path, texts)
     with backend(behind):
-        return build(str(path), _given(conf), texts if texts is not None else Texts())
+        return build(str(path), _given(conf), texts)
 
 
 def _given(conf: cfg.ConfigOpts) -> dict[str, str]:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from paste.deploy import loadwsgi
 
 from labapi.exceptions import ConfigError
+from labapi.pipeline.check.file import contents, relative_to
 from labapi.pipeline.check.finding import printable
 
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ class Texts(dict[str, str]):
     """Texts of files by their paths, each read when it is first asked for."""
 
     def __missing__(self, path: str) -> str:
-        """Read a file.
+        """Read a file that the check had no need to look at.
 
         :raises OSError: it cannot be read
         """
-        text = self[path] = Path(path).read_text()
+        text = self[path] = contents(path).decode()
         return text
 
 
@@ -97,7 +97,7 @@ class _Loader(loadwsgi.ConfigLoader):  # type: ignore[misc]  # no type informati
 
     def _of_other_file(self, object_type: Any, name: str, global_conf: Any) -> Any:
         path, _, section = name.partition(":")[2].partition("#")
-        path = os.path.join(os.path.dirname(self.filename), unquote(path))
+        path = relative_to(self.filename, unquote(path))
         with saying(path):
             other = _Loader(path, global_conf or {}, self._texts)
             return other.get_context(object_type, section or "main", global_conf)

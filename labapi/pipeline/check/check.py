@@ -45,13 +45,19 @@ class Line:
     option: options.Shown
 
 
-def examine(path: str, given: Mapping[str, str], server: Mapping[str, str] = _NOTHING) -> Report:
+def examine(
+    path: str,
+    given: Mapping[str, str],
+    server: Mapping[str, str] = _NOTHING,
+    texts: dict[str, str] | None = None,
+) -> Report:
     """Read a file and look for everything that is wrong with it, without building anything.
 
     :param given: what the program adds to ``[DEFAULT]``
     :param server: what else it says of itself, for advice only: ``workers``
+    :param texts: where to put the texts of the files, by their paths
     """
-    reader = Reader(given)
+    reader = Reader(given, {} if texts is None else texts)
     assembly = reader.read(path)
     findings = list(reader.findings)
     if assembly is not None:

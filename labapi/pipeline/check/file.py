@@ -62,6 +62,7 @@ class PasteFile:
 
     :param path: of the file
     :param given: what the program adds to ``[DEFAULT]``
+    :ivar text: all of it
     :ivar findings: what is wrong, or may be, with its lines
     :raises OSError: it cannot be read
     :raises Unreadable: its lines are wrong
@@ -70,10 +71,11 @@ class PasteFile:
     def __init__(self, path: str, given: Mapping[str, str]) -> None:
         self.path = path
         lines = Lines(path)
-        text = lines.read(_contents(path))
+        text = lines.read(contents(path))
         self.findings = lines.findings
         if text is None:
             raise Unreadable(*lines.findings)
+        self.text = text
         # The other one takes [DEFAULT] for a section like any other: it tells what stands where.
         here = os.path.abspath(path)
         defaults = {**given, "here": os.path.dirname(here), "__file__": here}
@@ -163,7 +165,11 @@ class PasteFile:
         yield Finding(place, problem, fatal=default.text != text)
 
 
-def _contents(path: str) -> bytes:
+def contents(path: str) -> bytes:
+    """Return the bytes of a file, if it can be a Paste file.
+
+    :raises OSError: it cannot be read, or is none
+    """
     if not os.path.isfile(path):
         os.stat(path)  # says why, if it is not there
         raise OSError(0, "this is not a file")
@@ -196,5 +202,9 @@ def is_config(name: str) -> bool:
 
 
 def relative_to(file: str, path: str) -> str:
-    """Return the path that ``config:PATH`` means in a file."""
-    return os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(file)), path))
+    """Return the path that ``config:PATH`` means in a file.
+
+    One file has one such path, as far as it has one folder; the folder may be named by links.
+    """
+    folder, name = os.path.split(os.path.join(os.path.dirname(os.path.abspath(file)), path))
+    return os.path.join(os.path.realpath(folder), name)

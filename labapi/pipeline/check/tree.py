@@ -67,11 +67,13 @@ class Reader:
     """Reads files into assemblies; what is wrong with them gathers in ``findings``.
 
     :param given: what the program adds to ``[DEFAULT]``
+    :param texts: where to put the texts of the files, by their paths
     """
 
-    def __init__(self, given: Mapping[str, str]) -> None:
+    def __init__(self, given: Mapping[str, str], texts: dict[str, str]) -> None:
         self.findings: list[Finding] = []
         self._given = given
+        self._texts = texts
         self._files: dict[str, PasteFile] = {}
         self._entered: list[Place] = []
 
@@ -98,6 +100,7 @@ class Reader:
                 self._found(named, problem if named.file == path else f"{path}: {problem}")
                 return None
             self.findings += file.findings
+            self._texts[path] = file.text
         return self._files[path]
 
     def _found(self, place: Place, problem: str) -> None:
@@ -257,8 +260,13 @@ class Reader:
         return part
 
     def _other_file(self, file: PasteFile, uri: str, named: Place) -> tuple[PasteFile | None, str]:
-        path, _, name = uri.partition(":")[2].partition("#")
-        return self._file(relative_to(file.path, unquote(path)), named), name or "main"
+        written, _, name = uri.partition(":")[2].partition("#")
+        try:
+            path = relative_to(file.path, unquote(written))
+        except ValueError as error:  # no path of any file
+            self._found(named, f"{written}: {error}")
+            return None, ""
+        return self._file(path, named), name or "main"
 
     @contextlib.contextmanager
     def _section(

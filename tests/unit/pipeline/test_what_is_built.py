@@ -1,0 +1,62 @@
+"""What is built is what was checked, whatever happens to the files meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from labapi.api import load
+from labapi.exceptions import ConfigError
+from labapi.pipeline.build import Texts
+from labapi.pipeline.check import options
+from tests.lab import Lab
+from tests.unit.pipeline.shipped import edited
+
+OTHER = "[app:main]\nuse = egg:labapi#versions\n"
+UNCHECKED = "[app:main]\nuse = egg:labapi#api\n"
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    lab = Lab(tmp_path).start(agent=False)
+    yield lab
+    lab.stop()
+
+
+def test_files_that_change_after_the_check(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = edited(("/ = root", "/ = root\n/other = config:other.ini"))
+    path, other = tmp_path / "api-paste.ini", tmp_path / "other.ini"
+    path.write_text(text)
+    other.write_text(OTHER)
+    check = options.check
+
+    def edit_then_check(*args: object) -> object:
+        path.write_text(UNCHECKED)
+        other.unlink(missing_ok=True)
+        return check(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(options, "check", edit_then_check)
+    texts = Texts()
+    load.load(lab.conf, lab.backend, path, texts)
+    assert texts == {str(path): text, str(other): OTHER}
+
+
+def test_a_folder_that_is_a_link(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "far" / "folder").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("far/folder")
+    (tmp_path / "far" / "other.ini").write_text(OTHER)
+    path = tmp_path / "api-paste.ini"
+    path.write_text("[app:main]\nuse = config:link/../other.ini\n")
+    assert load.examine(lab.conf, path).errors == ()
+    load.load(lab.conf, lab.backend, path)
+
+
+def test_no_path_of_any_file(lab: Lab, tmp_path: Path) -> None:
+    path = tmp_path / "api-paste.ini"
+    path.write_text("[app:main]\nuse = config:a%%00/b.ini\n")
+    with pytest.raises(ConfigError, match=r"\[app:main\]: use: a%00/b\.ini: .*null"):
+        load.load(lab.conf, lab.backend, path)
