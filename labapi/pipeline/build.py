@@ -16,6 +16,8 @@ from urllib.parse import unquote
 from paste.deploy import loadwsgi
 
 from labapi.exceptions import ConfigError
+from labapi.pipeline.check import foreign
+from labapi.pipeline.check.factory import module_of
 from labapi.pipeline.check.file import contents, relative_to
 from labapi.pipeline.check.finding import printable
 
@@ -116,9 +118,10 @@ class _Factory:
         self._context = context
         self._place = f"{place}: {_name(self._factory)}"
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **local: str) -> Any:
+        own = foreign.own_configuration(module_of(self._factory), {**args[-1], **local})
         with saying(self._place):
-            made = self._factory(*args, **kwargs)
+            made = self._factory(*args, **local, **own)
             if self._context.protocol != "paste.filter_factory":
                 return made
             if not callable(made):

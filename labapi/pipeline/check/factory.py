@@ -50,8 +50,8 @@ class Factory:
 
     @property
     def module(self) -> str:
-        """The module that it is from, or the class of which it is a method."""
-        return str(getattr(getattr(self.call, "__self__", self.call), "__module__", ""))
+        """The module that it is from."""
+        return module_of(self.call)
 
     @property
     def name(self) -> str:
@@ -59,6 +59,11 @@ class Factory:
         own = getattr(self.call, "name", None)
         found = self.text.partition("#")[2] or self.module.rpartition(".")[2]
         return own if isinstance(own, str) else found
+
+
+def module_of(call: Any) -> str:
+    """Return the module that a callable is from; of a method, the one of its class."""
+    return str(getattr(getattr(call, "__self__", call), "__module__", ""))
 
 
 class NotLoadable(Exception):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -56,14 +57,23 @@ def quietly() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def for_a_trial(factory: Factory) -> dict[str, Any]:
-    """Return what a filter gets beside its options, so that building it leaves nothing behind."""
-    if not factory.module.startswith(AUTH_TOKEN):
+def own_configuration(module: str, written: Iterable[str]) -> dict[str, Any]:
+    """Return options that keep a part from the configuration that is global.
+
+    There its options would stay, for whatever is built after it.
+
+    :param module: of its factory
+    :param written: the names of the options that it gets, of which one may name a configuration
+    """
+    if not _TAKES_MORE.isdisjoint(written):
         return {}
-    # Otherwise it registers the options of its plugin in a configuration that is global.
-    own = cfg.ConfigOpts()
-    own([], project="labapi", default_config_files=[])
-    return {"oslo_config_config": own}
+    if module.startswith(AUTH_TOKEN):
+        own = cfg.ConfigOpts()
+        own([], project="labapi", default_config_files=[])
+        return {"oslo_config_config": own}
+    if module.startswith(_OSLO):
+        return {"oslo_config_project": "labapi", "oslo_config_file": os.devnull}
+    return {}
 
 
 def check(part: Part) -> Iterator[Finding]:

@@ -83,9 +83,10 @@ def _by_asking(part: Part, factory: Factory, ask: Any) -> Iterator[Finding]:
 def _by_calling(part: Part, factory: Factory) -> Iterator[Finding]:
     """Return what the factory of another project raises, as far as it can be called here."""
     given, local = part.texts()
+    own = foreign.own_configuration(factory.module, {**given, **local})
     try:
         if factory.protocol == "paste.filter_factory":
-            wrap = factory.call(given, **local, **foreign.for_a_trial(factory))
+            wrap = factory.call(given, **local, **own)
             if not callable(wrap):
                 what = type(wrap).__name__
                 problem = f"{factory.text} gives no function that takes an application, but {what}"
@@ -95,7 +96,7 @@ def _by_calling(part: Part, factory: Factory) -> Iterator[Finding]:
                     wrap(_nothing)
         elif foreign.can_be_tried(part, factory):
             application = [_nothing] if part.kind == FILTER else []
-            factory.call(*application, given, **local)
+            factory.call(*application, given, **local, **own)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - nor would it at the start
         yield raised(_named_in(part, factory), factory.text, error)
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from webob import Request
 
 from labapi.api import load
 from labapi.exceptions import ConfigError
 from labapi.pipeline.build import Texts
 from labapi.pipeline.check import options
 from tests.lab import Lab
-from tests.unit.pipeline.shipped import edited
+from tests.unit.pipeline.shipped import SHIPPED, edited
 
 OTHER = "[app:main]\nuse = egg:labapi#versions\n"
 UNCHECKED = "[app:main]\nuse = egg:labapi#api\n"
@@ -60,3 +62,23 @@ def test_no_path_of_any_file(lab: Lab, tmp_path: Path) -> None:
     path.write_text("[app:main]\nuse = config:a%%00/b.ini\n")
     with pytest.raises(ConfigError, match=r"\[app:main\]: use: a%00/b\.ini: .*null"):
         load.load(lab.conf, lab.backend, path)
+
+
+def answer(app: Any, path: str) -> str:
+    """Return what an application answers."""
+    request = Request.blank(path, accept="application/json")
+    return str(request.get_response(app).text)
+
+
+def test_options_of_a_foreign_part_end_with_it(lab: Lab, tmp_path: Path) -> None:
+    use = "egg:oslo.middleware#healthcheck"
+    path = tmp_path / "api-paste.ini"
+    path.write_text(SHIPPED)
+    shipped = answer(load.load(lab.conf, lab.backend, path), "/healthcheck")
+    path.write_text(edited((use, f"{use}\ndetailed = true")))
+    assert answer(load.load(lab.conf, lab.backend, path), "/healthcheck") != shipped
+    path.write_text(edited((use, f"{use}\nallowed_source_ranges = all")))
+    with pytest.raises(ConfigError, match=r"\[app:healthcheck\]: use: .*'all' does not"):
+        load.load(lab.conf, lab.backend, path)
+    path.write_text(SHIPPED)
+    assert answer(load.load(lab.conf, lab.backend, path), "/healthcheck") == shipped
