@@ -6,8 +6,10 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-# A longer name is not compared with others, and not shown in full. Characters.
+# A longer name is not compared with others. Characters.
 _LONGEST = 200
+# A longer text is shown without its middle. Characters.
+_LONGEST_SHOWN = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,9 @@ class Finding:
 
     def __str__(self) -> str:
         warning = "" if self.fatal else "warning: "
-        return printable(f"{self.place}: {warning}{self.problem}")
+        text = printable(f"{self.place}: {warning}{self.problem}")
+        half = _LONGEST_SHOWN // 2
+        return text if len(text) <= _LONGEST_SHOWN else f"{text[:half]} … {text[-half:]}"
 
 
 def printable(text: str) -> str:

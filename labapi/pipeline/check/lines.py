@@ -21,6 +21,8 @@ _OPTION = re.compile(r"(?P<name>.*?)\s*[=:]\s*(?P<value>.*)$")
 _LIKE_OPTION = re.compile(r"(?:[sg]et\s+)?[A-Za-z_/][\w./-]*\s*=")
 _LIKE_SECTION = re.compile(r"\[[\w -]+(:[^\]]*)?\]?$")
 _HALF = re.compile(r"[\w-]+:[^\[\]=]*\]")
+# Nobody writes a longer line, and with one configparser's patterns take for ever. Characters.
+LONGEST_LINE = 4096
 # Control, format, and the separators of lines and paragraphs: nobody sees them in an editor.
 _UNSEEN = {"Cc", "Cf", "Zl", "Zp"}
 _DEFAULT = "DEFAULT"
@@ -49,7 +51,14 @@ class Lines:
         """
         text = self._decoded(data)
         for number, line in enumerate(io.StringIO(text), 1) if text is not None else ():
-            if line.strip() and line.strip()[0] not in "#;":
+            if not line.strip() or line.strip()[0] in "#;":
+                continue
+            if len(line) > LONGEST_LINE:
+                problem = (
+                    f"the line has more than {LONGEST_LINE} characters; write a list in several"
+                )
+                self._found(number, f"{problem} lines, all but the first indented")
+            else:
                 self.findings += self._unseen(number, line.rstrip("\n"))
                 self.findings += self._line(number, line)
         return None if any(finding.fatal for finding in self.findings) else text
@@ -99,7 +108,7 @@ class Lines:
             yield self._finding(number, f"'{text}' has no {which} bracket")
             self._section = self._option = ""
         elif not self._section:
-            if not any("bracket" in finding.problem for finding in self.findings):
+            if not self.findings:  # what is wrong before may have hidden a section
                 yield self._finding(number, "expected a section first, such as [composite:main]")
         else:
             yield from self._option_line(number, text)

@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterable
 
 from labapi.pipeline.check.factory import APP, FILTER, meant
-from labapi.pipeline.check.file import PasteFile
+from labapi.pipeline.check.file import PasteFile, has_scheme
 from labapi.pipeline.check.finding import Place, nearest, nearest_name
 
 PREFIXES = {
     APP: ("app", "application", "composite", "composit", "pipeline", "filter-app"),
     FILTER: ("filter",),
 }
-_TITLE = re.compile(r"\s*(?P<word>[\w-]+)\s*[\s:.=]\s*(?P<name>.*?)\s*")
+_TITLE = re.compile(r"\W*(?P<word>filter-app|[A-Za-z]+)\W+(?P<name>\w.*?)\W*")
 
 
 def called(file: PasteFile, kind: str) -> list[tuple[str, str]]:
@@ -45,7 +45,7 @@ def no_section(file: PasteFile, kind: str, name: str, named: Place) -> str:
     if not named.section:
         problem = "there is no section [composite:main], [pipeline:main] or [app:main]"
         near = nearest_name(f"composite:{name}", file.sections)
-        return f"{problem}; did you mean [{near}]?" if near else problem
+        return f"{problem}; [{near}] has to be {_written(kind, near, name)}" if near else problem
     other = FILTER if kind == APP else APP
     if any(found == name for _, found in called(file, other)):
         if kind == FILTER:
@@ -53,9 +53,11 @@ def no_section(file: PasteFile, kind: str, name: str, named: Place) -> str:
         return f"'{name}' is a filter, and here, last, belongs an application"
     title = next((title for title in file.sections if _almost(title, name)), None)
     if title is not None:
-        return f"there is no section [{kind}:{name}]; [{title}] has to be {_written(kind, title)}"
+        right = _written(kind, title, name)
+        return f"there is no section [{kind}:{name}]; [{title}] has to be {right}"
     uri = meant(kind, name) if named.option == "use" and "#" in name else ""
-    guess = uri or nearest(name, (found for _, found in called(file, kind)))
+    known = [found for _, found in called(file, kind) if not has_scheme(found)]
+    guess = uri or nearest(name, known)
     if not guess and named.option == "use":
         guess = meant(kind, name)
     return f"there is no section [{kind}:{name}]{guess}"
@@ -64,10 +66,14 @@ def no_section(file: PasteFile, kind: str, name: str, named: Place) -> str:
 def _almost(title: str, name: str) -> bool:
     """Say whether a section would have the name if Paste knew its first word."""
     match = _TITLE.fullmatch(title)
-    return title == name or (match is not None and match["name"] == name)
+    kinds = {kind for prefixes in PREFIXES.values() for kind in prefixes}
+    return title == name or (
+        match is not None
+        and match["name"] == name
+        and nearest_name(match["word"], kinds) is not None
+    )
 
 
-def _written(kind: str, title: str) -> str:
+def _written(kind: str, title: str, name: str) -> str:
     match = _TITLE.fullmatch(title)
-    word, name = (match["word"], match["name"]) if match else ("", title)
-    return f"[{nearest_name(word, PREFIXES[kind]) or kind}:{name}]"
+    return f"[{nearest_name(match['word'] if match else '', PREFIXES[kind]) or kind}:{name}]"

@@ -35,6 +35,8 @@ from labapi.pipeline.check.parts import Assembly, Part
 
 # Sections that lead to others, one inside the other; Paste would go on until Python gives up.
 _DEEPEST = 50
+# Sections that are used, each as often as it is: each of a few may use the next one twice.
+_MOST = 1000
 
 
 @dataclass(slots=True)
@@ -76,6 +78,7 @@ class Reader:
         self._texts = texts
         self._files: dict[str, PasteFile] = {}
         self._entered: list[Place] = []
+        self._used = 0
 
     def read(self, path: str, name: str = "main") -> Assembly | None:
         """Return what a file assembles, or None if that cannot be found out."""
@@ -273,9 +276,13 @@ class Reader:
         self, file: PasteFile, kind: str, name: str, inherited: Mapping[str, Value], named: Place
     ) -> Iterator[_Section | None]:
         """Open the section of a name; None if there is none, or if it leads to itself."""
-        title = self._title(file, kind, name, named)
+        title = self._title(file, kind, name, named) if self._used <= _MOST else None
         place = file.place(title or "")
-        if title is None:
+        self._used += 1
+        if self._used == _MOST + 1:
+            self._found(named, f"with '{name}', more than {_MOST} sections are used; use fewer")
+            yield None
+        elif title is None:
             yield None
         elif place in self._entered:
             guess = meant(kind, name) if named.option == "use" else ""

@@ -187,7 +187,7 @@ def test_a_mistake(tmp_path: Path, name: str) -> None:
         ("[app:a]\nuse = x\nuse = y\n", "[app:a]: use: line 3: the option stands twice"),
         ("[app:a]\n[app:a]\n", "[app:a]: line 2: a section of this name stands further up"),
         ("[app:other]\nuse = egg:labapi#api\n", "there is no section [composite:main], [pipeline:"),
-        ("[composite:man]\n", "or [app:main]; did you mean [composite:man]?"),
+        ("[composite:man]\n", "or [app:main]; [composite:man] has to be [composite:main]"),
         ("\udcff", "api-paste.ini: "),
     ],
 )

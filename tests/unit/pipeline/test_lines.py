@@ -100,6 +100,26 @@ def test_a_byte_order_mark(tmp_path: Path) -> None:
     assert found == "line 1: the file begins with a byte order mark; save it as UTF-8 without one"
 
 
+@pytest.mark.parametrize(
+    "wrong", ["allow" + " " * 100_000 + "x", "[" * 100_000, "allow = " + "9," * 9999]
+)
+def test_a_line_that_is_too_long(tmp_path: Path, wrong: str) -> None:
+    text = edited(("allow =\n", f"{wrong}\n"))
+    (found, *_) = said(text, tmp_path)
+    assert f"line {line(wrong[:100], text)}: the line has more than 4096 characters; " in found
+
+
+def test_a_finding_is_never_long(tmp_path: Path) -> None:
+    (found,) = said(edited(("allow =\n", "allow =" + "\n    10.0.0.1/99" * 1000 + "\n")), tmp_path)
+    assert len(found) < 1100
+    assert found.startswith("[filter:ip_whitelist]: allow: '")
+
+
+def test_no_section_is_missed_in_every_line(tmp_path: Path) -> None:
+    (found,) = said("root:x:0:0\n" * 100, tmp_path)
+    assert found == "line 1: expected a section first, such as [composite:main]"
+
+
 def test_a_section_without_its_bracket_is_the_only_mistake(tmp_path: Path) -> None:
     assert len(said(edited(("[filter:proxy]", "[filter:proxy")), tmp_path)) == 1
 

@@ -24,6 +24,22 @@ MISTAKES = {
         ("[filter:sizelimit]", "[filter sizelimit]"),
         V + "[filter sizelimit] has to be [filter:sizelimit]",
     ),
+    "a semicolon for a colon": (
+        ("[filter:sizelimit]", "[filter;sizelimit]"),
+        V + "[filter;sizelimit] has to be [filter:sizelimit]",
+    ),
+    "a hyphen for a colon": (
+        ("[filter:sizelimit]", "[filter-sizelimit]"),
+        V + "[filter-sizelimit] has to be [filter:sizelimit]",
+    ),
+    "a kind in quotation marks": (
+        ("[filter:sizelimit]", "['filter:sizelimit']"),
+        V + "['filter:sizelimit'] has to be [filter:sizelimit]",
+    ),
+    "no name that Paste takes for a URI": (
+        ("[filter:sizelimit]", "[filter:egg:sizelimit]"),
+        V + "did you mean 'ratelimit'?",
+    ),
     "no kind": (
         ("[filter:sizelimit]", "[sizelimit]"),
         V + "[sizelimit] has to be [filter:sizelimit]",

@@ -14,7 +14,7 @@ from labapi.exceptions import ConfigError
 from labapi.pipeline.build import Texts
 from labapi.pipeline.check import options
 from tests.lab import Lab
-from tests.unit.pipeline.shipped import SHIPPED, edited
+from tests.unit.pipeline.shipped import SHIPPED, edited, said
 
 OTHER = "[app:main]\nuse = egg:labapi#versions\n"
 UNCHECKED = "[app:main]\nuse = egg:labapi#api\n"
@@ -82,3 +82,12 @@ def test_options_of_a_foreign_part_end_with_it(lab: Lab, tmp_path: Path) -> None
         load.load(lab.conf, lab.backend, path)
     path.write_text(SHIPPED)
     assert answer(load.load(lab.conf, lab.backend, path), "/healthcheck") == shipped
+
+
+def test_sections_that_come_to_very_many(tmp_path: Path) -> None:
+    uses = "use = egg:labapi#urlmap\n"
+    text = f"[composite:main]\n{uses}/ = 0\n"
+    for n in range(40):
+        text += f"[composite:{n}]\n{uses}/ = {n + 1}\n/x = {n + 1}\n"
+    (found,) = said(f"{text}[app:40]\nuse = egg:labapi#versions\n", tmp_path)
+    assert "more than 1000 sections are used" in found
