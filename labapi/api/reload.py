@@ -59,15 +59,20 @@ class Reloadable:
             behind = dataclasses.replace(self._behind, policy=policy.load(self._conf))
             self._app = load.load(self._conf, behind, self._path)
         except ConfigError as error:
-            refused(error)
-            return False
-        gc.collect()  # filters and what they wrap may form circles
-        LOG.info("a new pipeline serves")
-        return True
+            wrong = error
+        else:
+            gc.collect()  # filters and what they wrap may form circles
+            LOG.info("a new pipeline serves")
+            return True
+        refused(wrong)
+        return False
 
 
 def refused(error: ConfigError) -> None:
-    """Say in the log why a pipeline could not be built."""
+    """Say in the log why a pipeline could not be built.
+
+    Called where the error is over: to a line about one under way, oslo.log adds its text again.
+    """
     for line in str(error).splitlines():
         LOG.error("%s", line)
     LOG.error("the old pipeline stays")

@@ -51,9 +51,11 @@ class Approved:
                 found.seek(0)
                 self._take(found.read())
         except ConfigError as error:
-            reload.refused(error)
-            return False
-        return True
+            wrong = error
+        else:
+            return True
+        reload.refused(wrong)
+        return False
 
     def _take(self, report: bytes) -> None:
         if not report:

@@ -161,6 +161,7 @@ def test_a_filter_that_is_added_and_removed(api: Running, tmp_path: Path) -> Non
 def test_a_file_that_cannot_work_changes_nothing(api: Running) -> None:
     api.paste.write_text(SHIPPED.replace("\n    context\n", "\n    contxt\n"))
     api.refuse("there is no section [filter:contxt]; did you mean 'context'?")
+    assert api.program.output().count("there is no section [filter:contxt]") == 1
     api.paste.write_text("[composite:main\n")
     api.refuse("api-paste.ini")
     assert curl(f"{api.url}/v2.1/slaves") is not None

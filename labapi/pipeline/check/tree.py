@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from urllib.parse import unquote
 
 from labapi.pipeline.check.factory import (
@@ -32,37 +31,12 @@ from labapi.pipeline.check.file import (
 from labapi.pipeline.check.finding import Finding, Place, nearest
 from labapi.pipeline.check.missing import called, no_factory, no_section
 from labapi.pipeline.check.parts import Assembly, Part
+from labapi.pipeline.check.section import Section
 
 # Sections that lead to others, one inside the other; Paste would go on until Python gives up.
 _DEEPEST = 50
 # Sections that are used, each as often as it is: each of a few may use the next one twice.
 _MOST = 1000
-
-
-@dataclass(slots=True)
-class _Section:
-    """A section that is being read: its name, the place that names it, its options."""
-
-    file: PasteFile
-    title: str
-    name: str
-    named: Place
-    local: dict[str, Value]
-    given: dict[str, Value]
-
-    def place(self, option: str = "") -> Place:
-        return self.file.place(self.title, option)
-
-    @property
-    def additions(self) -> dict[str, Value]:
-        """The global options that it sets itself."""
-        place = self.place()
-        return {
-            name: value
-            for name, value in self.given.items()
-            if (value.how, value.place.file, value.place.section)
-            == ("set", place.file, place.section)
-        }
 
 
 class Reader:
@@ -135,7 +109,7 @@ class Reader:
                 found.filters[:0] = outer
             return found
 
-    def _one_app(self, section: _Section) -> Assembly | None:
+    def _one_app(self, section: Section) -> Assembly | None:
         file, local, given = section.file, section.local, section.given
         if "use" in local and not is_factory(local["use"].text):
             use = local.pop("use")
@@ -154,7 +128,7 @@ class Reader:
                         mounts[prefix] = mount
         return Assembly(section.place(), [], part, mounts)
 
-    def _pipeline(self, section: _Section) -> Assembly | None:
+    def _pipeline(self, section: Section) -> Assembly | None:
         place = section.place("pipeline")
         value = section.local.pop("pipeline", None)
         for option in section.local.values():
@@ -184,7 +158,7 @@ class Reader:
             names += words[:comment]
         return names
 
-    def _filter_app(self, section: _Section) -> Assembly | None:
+    def _filter_app(self, section: Section) -> Assembly | None:
         follows = section.local.pop("next", None)
         if follows is None:
             self._found(section.place("next"), "expected the application behind this filter")
@@ -214,7 +188,7 @@ class Reader:
             outer = self._filter_with(found)
             return [*outer, *self._one_filter(found)]
 
-    def _one_filter(self, section: _Section) -> list[Part]:
+    def _one_filter(self, section: Section) -> list[Part]:
         local, given = section.local, section.given
         if "use" not in local or is_factory(local["use"].text):
             place = section.place()
@@ -228,7 +202,7 @@ class Reader:
             last.given.update(section.additions)
         return parts
 
-    def _filter_with(self, section: _Section) -> list[Part]:
+    def _filter_with(self, section: Section) -> list[Part]:
         required = section.local.pop("require", None)
         if required is not None:
             for name in required.text.split():
@@ -274,7 +248,7 @@ class Reader:
     @contextlib.contextmanager
     def _section(
         self, file: PasteFile, kind: str, name: str, inherited: Mapping[str, Value], named: Place
-    ) -> Iterator[_Section | None]:
+    ) -> Iterator[Section | None]:
         """Open the section of a name; None if there is none, or if it leads to itself."""
         title = self._title(file, kind, name, named) if self._used <= _MOST else None
         place = file.place(title or "")
@@ -294,7 +268,7 @@ class Reader:
         else:
             self._entered.append(place)
             options = file.options(title, inherited, self.findings)
-            yield _Section(file, title, name, named, *options)
+            yield Section(file, title, name, named, *options)
             self._entered.pop()
 
     def _title(self, file: PasteFile, kind: str, name: str, named: Place) -> str | None:
