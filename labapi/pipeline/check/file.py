@@ -20,6 +20,7 @@ _SCHEME = re.compile("[a-zA-Z]+:")
 # What Paste itself reads, and only in the section; "set" is for what it hands on.
 _OF_PASTE = re.compile(r"use|pipeline|next|require|filter-with|paste\..*|/.*")
 _COMMENT = re.compile(r"(?:^|\s)[#;](?:\s|[A-Za-z]|$)")
+_QUOTED = re.compile(r"""(["'])[^"']*\1""")
 _OVERRIDDEN = (
     "[DEFAULT] has it too, and Paste takes that one ({there!r}) and not this ({here!r});"
     " {set}remove it from [DEFAULT]"
@@ -121,7 +122,7 @@ class PasteFile:
             word, _, name = option.partition(" ")
             if text is None:
                 continue
-            findings += _comment(place, text)
+            findings += _taken_as_written(place, text)
             if word == "set" and name:
                 given[name.strip()] = Value(text, place, "set")
             elif word == "get" and name:
@@ -180,10 +181,13 @@ def contents(path: str) -> bytes:
     return data
 
 
-def _comment(place: Place, text: str) -> Iterator[Finding]:
-    """Warn of a comment behind a value, which Paste takes for a part of the value."""
+def _taken_as_written(place: Place, text: str) -> Iterator[Finding]:
+    """Warn of a comment behind a value, and of quotes around it: to Paste they are a part of it."""
     if place.option != "pipeline" and _COMMENT.search(text):
         problem = "what looks like a comment is a part of the value; give it a line of its own"
+        yield Finding(place, problem, fatal=False)
+    if _QUOTED.fullmatch(text) and not _OF_PASTE.fullmatch(place.option):
+        problem = "the quotation marks are a part of the value; take them away"
         yield Finding(place, problem, fatal=False)
 
 

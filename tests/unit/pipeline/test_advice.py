@@ -17,6 +17,10 @@ ADVICE = {
         "[filter:ip_whitelist]: deny_message: warning: what looks like a comment is a part"
         " of the value",
     ),
+    "quotation marks around a value": (
+        [KEYSTONE, ("password = secret", "password = 'secret'")],
+        "[filter:keystone]: password: warning: the quotation marks are a part of the value; take",
+    ),
     "a section that only looks like [DEFAULT]": (
         [("[composite:main]", "[DEFAULTS]\nheader = Forwarded\n[composite:main]")],
         "[DEFAULTS]: warning: line ",
