@@ -1,8 +1,9 @@
 """Building what a Paste file assembles: PasteDeploy, with errors that say where they come from.
 
-Two things differ from ``paste.deploy.loadapp``. The files are read once and their texts kept, so
-that what was built can be built again though somebody has edited the files since. And whatever a
-factory raises, ``SystemExit`` included, becomes one line with file, section and factory.
+Three things differ from ``paste.deploy.loadapp``. The files are read once and their texts kept, so
+that what was built can be built again though somebody has edited the files since. Whatever a
+factory raises, ``SystemExit`` included, becomes one line with file, section and factory. And
+``filter-with`` works in front of a pipeline.
 """
 
 from __future__ import annotations
@@ -95,6 +96,8 @@ class _Loader(loadwsgi.ConfigLoader):  # type: ignore[misc]  # no type informati
             context = super().get_context(object_type, name, global_conf)
         if context.object is not None:
             context.object = _Factory(context, place)
+        if object_type is loadwsgi.APP and context.object_type is loadwsgi.FILTER_WITH:
+            context.object_type = _FILTERED_APP
         return context
 
     def _of_other_file(self, object_type: Any, name: str, global_conf: Any) -> Any:
@@ -103,6 +106,18 @@ class _Loader(loadwsgi.ConfigLoader):  # type: ignore[misc]  # no type informati
         with saying(path):
             other = _Loader(path, global_conf or {}, self._texts)
             return other.get_context(object_type, section or "main", global_conf)
+
+
+class _FilteredApp(loadwsgi._FilterWith):  # type: ignore[misc]  # no type information
+    """What ``filter-with`` makes of an application; Paste takes a pipeline for a filter there."""
+
+    def invoke(self, context: loadwsgi.LoaderContext) -> Any:
+        """Build the application, and the filter in front of it."""
+        application = context.next_context.create()
+        return context.filter_context.create()(application)
+
+
+_FILTERED_APP = _FilteredApp()
 
 
 class _Factory:

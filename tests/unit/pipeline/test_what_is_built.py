@@ -91,3 +91,27 @@ def test_sections_that_come_to_very_many(tmp_path: Path) -> None:
         text += f"[composite:{n}]\n{uses}/ = {n + 1}\n/x = {n + 1}\n"
     (found,) = said(f"{text}[app:40]\nuse = egg:labapi#versions\n", tmp_path)
     assert "more than 1000 sections are used" in found
+
+
+FILTERS = (
+    "[filter:small]\nuse = egg:labapi-middleware#sizelimit\nmax_request_body_size = 1\n"
+    "[filter:id]\nuse = egg:labapi-middleware#request_id\n"
+    "[app:v]\nuse = egg:labapi#versions\nfilter-with = id\n"
+)
+
+
+@pytest.mark.parametrize(
+    "main",
+    [
+        "[pipeline:main]\npipeline = v\n",
+        "[filter-app:main]\nuse = egg:labapi-middleware#faultwrap\nnext = v\n",
+        "[app:main]\nuse = v\n",
+        "[composite:main]\nuse = egg:labapi#urlmap\n/ = v\n",
+    ],
+)
+def test_a_filter_with_whatever_is_behind_it(lab: Lab, tmp_path: Path, main: str) -> None:
+    path = tmp_path / "api-paste.ini"
+    path.write_text(f"{main}filter-with = small\n{FILTERS}")
+    app = load.load(lab.conf, lab.backend, path)
+    assert Request.blank("/").get_response(app).status_int == 200
+    assert Request.blank("/", POST=b"22").get_response(app).status_int == 413
