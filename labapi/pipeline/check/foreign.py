@@ -7,6 +7,7 @@ describe theirs to keystoneauth.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -84,6 +85,7 @@ def check(part: Part) -> Iterator[Finding]:
         return
     if module.startswith(AUTH_TOKEN):
         yield from _late(part)
+        yield from _without_client(part)
         login = _login(part)
         if isinstance(login, Finding):
             yield login
@@ -122,6 +124,14 @@ def _late(part: Part) -> Iterator[Finding]:
     if value is not None and value.text.strip().lower() in ("true", "1", "yes", "on"):
         problem = "with this, a Keystone that is away looks like a bad token: 401 instead of 503"
         yield Finding(part.place_of("delay_auth_decision"), problem, fatal=False)
+
+
+def _without_client(part: Part) -> Iterator[Finding]:
+    """Refuse to cache without a client of memcached; auth_token looks for it at a request."""
+    value = _written(part).get("memcached_servers")
+    if value is not None and value.text.strip() and importlib.util.find_spec("memcache") is None:
+        problem = "this needs the distribution 'python-memcached', which is not installed"
+        yield Finding(part.place_of("memcached_servers"), problem)
 
 
 def _written(part: Part) -> Mapping[str, Value]:

@@ -139,6 +139,15 @@ def test_keystone(tmp_path: Path, change: tuple[str, str], expected: list[str]) 
     assert all(line.startswith(text) for line, text in zip(found, expected, strict=True)), found
 
 
+def test_keystone_with_a_cache_that_has_no_client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "memcache", None)
+    change = ("token_cache_time = 60", "token_cache_time = 60\nmemcached_servers = 127.0.0.1:11211")
+    (found,) = said(edited(("\n    noauth\n", "\n    keystone\n"), change), tmp_path)
+    assert found.startswith("[filter:keystone]: memcached_servers: this needs the distribution")
+
+
 def test_the_address_of_the_server_is_what_the_server_says(tmp_path: Path) -> None:
     """[DEFAULT] cannot hide it: Paste takes the program's."""
     text = edited(("[composite:main]", "[DEFAULT]\nlisten = 127.0.0.1:1\n[composite:main]"))
