@@ -15,6 +15,8 @@ from referencing import Registry
 from labapi.exceptions import InvalidInput
 
 MAX_SHOWN = 200  # characters of an error's text
+# Characters of an error's text, which repeats the whole value, that count as one step.
+PER_STEP = 1000
 # Errors that one keyword finds in one value: one is shown, and a body of 1 MiB may have 500,000.
 MAX_ERRORS = 20
 
@@ -43,21 +45,31 @@ def _counted(keyword: Callable[..., Any]) -> Callable[..., Any]:
     bounded = _bounded(keyword)
 
     def check(*args: Any) -> Iterator[ValidationError]:
-        left = _steps_left.get()
-        left[0] -= 1
-        if left[0] < 0:
-            raise TooExpensive
-        found: Iterator[ValidationError] = bounded(*args)
-        return found
+        _take(1)
+        for error in bounded(*args):
+            _take(len(error.message) // PER_STEP)
+            yield error
 
     return check
 
 
-# For schemas that others wrote: regular expressions are left out, and keywords are counted.
+def _take(steps: int) -> None:
+    left = _steps_left.get()
+    left[0] -= steps
+    if left[0] < 0:
+        raise TooExpensive
+
+
+def _accept(*_: Any) -> Iterator[ValidationError]:
+    return iter(())
+
+
+# For schemas that others wrote: keywords are counted, and those whose work is not bounded by their
+# number are left out. What is unique among things that cannot be sorted is looked for in pairs.
 _Foreign = validators.extend(
     Draft202012Validator,
     {name: _counted(keyword) for name, keyword in Draft202012Validator.VALIDATORS.items()}
-    | {"pattern": lambda *_: iter(())},
+    | {"pattern": _accept, "uniqueItems": _accept},
 )
 
 
@@ -70,7 +82,7 @@ def compiled(schema: Mapping[str, Any]) -> Draft202012Validator:
 def foreign(schema: Mapping[str, Any]) -> Draft202012Validator:
     """Return a validator of a schema that others wrote, for use under :func:`within` only.
 
-    It matches no regular expressions and fetches nothing.
+    It matches no regular expressions, compares no items with one another, and fetches nothing.
 
     :param schema: without ``$schema``, which would bring in a validator that counts nothing
     :raises SchemaError: it is no schema
