@@ -35,6 +35,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from labapi_middleware import identity
+from labapi_middleware.contract import Advice
 from labapi_middleware.environ import AUDIT, REQUEST_ID
 from labapi_middleware.exchange import Exchange
 from labapi_middleware.filter import Conf, Filter, Option, OptionError, factory, text
@@ -86,6 +87,13 @@ class Audit(Filter):
             problem = "" if os.access(folder, os.W_OK) else f"it cannot be made in {folder}"
         if problem:
             raise OptionError(cls.name, FILE.name, f"{path} cannot be opened: {problem}")
+
+    @classmethod
+    def advice(cls, conf: Conf) -> Iterable[Advice]:
+        """Warn of a file whose folder depends on where the server is started."""
+        if conf[FILE] and not os.path.isabs(conf[FILE]):
+            problem = f"{conf[FILE]} is written in the folder where the server is started"
+            yield Advice(FILE.name, f"{problem}; write the whole path")
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Hand the request on, and write its line when it is over."""

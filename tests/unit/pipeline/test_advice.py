@@ -65,6 +65,10 @@ ADVICE = {
         [("\n    proxy\n", "\n    audit\n    proxy\n")],
         V + "'audit' records the address of a proxy; move it to the right of 'proxy'",
     ),
+    "audit in a file that depends on the folder": (
+        [("\n    proxy\n", "\n    proxy\n    audit\n"), ("#audit\n", "#audit\nfile = audit.log\n")],
+        "[filter:audit]: file: warning: audit.log is written in the folder where the server is",
+    ),
     "cors right of the authentication": (
         [("\n    noauth\n", "\n    noauth\n    cors\n")],
         V + "a browser's preflight request has no identity; move 'cors' to the left",
