@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -15,10 +16,13 @@ from labapi.pipeline.check.lines import Lines
 
 # Bytes; a longer file is not taken for a Paste file.
 LARGEST = 1024 * 1024
+# Characters of a value with all that %(name)s puts into it; a few short lines may multiply.
+LONGEST = 64 * 1024
 
 _SCHEME = re.compile("[a-zA-Z]+:")
 # What Paste itself reads, and only in the section; "set" is for what it hands on.
 _OF_PASTE = re.compile(r"use|pipeline|next|require|filter-with|paste\..*|/.*")
+_PUT_IN = re.compile(r"%\(([^()]+)\)s")
 _COMMENT = re.compile(r"(?:^|\s)[#;](?:\s|[A-Za-z]|$)")
 _QUOTED = re.compile(r"""(["'])[^"']*\1""")
 _OVERRIDDEN = (
@@ -89,6 +93,7 @@ class PasteFile:
         except configparser.Error as error:
             raise Unreadable(Finding(Place(path), " ".join(str(error).split()))) from error
         self.sections: list[str] = self._parser.sections()
+        self._lengths: dict[tuple[str, str, int], int] = {}
 
     def place(self, section: str, option: str = "") -> Place:
         """Return a place in this file."""
@@ -139,6 +144,10 @@ class PasteFile:
         return local, given
 
     def _text(self, section: str, option: str, findings: list[Finding]) -> str | None:
+        if self._length(section, option) > LONGEST:
+            problem = f"with what %(name)s puts into it, it has more than {LONGEST} characters"
+            findings.append(Finding(self.place(section, option), problem))
+            return None
         try:
             return str(self._parser.get(section, option))
         except configparser.InterpolationMissingOptionError as error:
@@ -153,6 +162,19 @@ class PasteFile:
             )
         findings.append(Finding(self.place(section, option), problem))
         return None
+
+    def _length(self, section: str, option: str, depth: int = 0) -> int:
+        """Return how long a value is with all that is put into it, without putting it in."""
+        key = (section, option, depth)
+        if key not in self._lengths:
+            raw = ""
+            if depth <= configparser.MAX_INTERPOLATION_DEPTH:
+                raw = self._parser.get(section, option, raw=True, fallback="")
+            put_in = Counter(_PUT_IN.findall(raw)).items()
+            self._lengths[key] = len(_PUT_IN.sub("", raw)) + sum(
+                count * self._length(section, name, depth + 1) for name, count in put_in
+            )
+        return self._lengths[key]
 
     def _overridden(self, place: Place, text: str, default: Value) -> Iterator[Finding]:
         hidden = may_be_secret(place.option)

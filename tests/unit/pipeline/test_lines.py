@@ -115,6 +115,16 @@ def test_a_finding_is_never_long(tmp_path: Path) -> None:
     assert found.startswith("[filter:ip_whitelist]: allow: '")
 
 
+def test_names_that_multiply_are_counted_and_not_put_in(tmp_path: Path) -> None:
+    lines = ["a0 = ten chars.", *(f"a{n} = " + 20 * f"%(a{n - 1})s" for n in range(1, 10))]
+    text = "[DEFAULT]\n" + "\n".join(lines) + "\n\n" + edited()
+    found = said(text, tmp_path)
+    assert (
+        "[DEFAULT]: a3: with what %(name)s puts into it, it has more than 65536 characters" in found
+    )
+    assert not [finding for finding in found if ": a2:" in finding]
+
+
 def test_no_section_is_missed_in_every_line(tmp_path: Path) -> None:
     (found,) = said("root:x:0:0\n" * 100, tmp_path)
     assert found == "line 1: expected a section first, such as [composite:main]"
