@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -35,28 +36,51 @@ _Validator = validators.extend(
 
 
 class TooExpensive(Exception):
-    """A foreign schema takes more steps than it may."""
+    """A foreign schema takes more steps than it may, or steps within more steps."""
 
 
-_steps_left: ContextVar[list[int]] = ContextVar("steps_left")
+# Keywords within keywords. A schema that refers to itself would use up the interpreter's stack, and
+# the library's native code does not survive that.
+MAX_NESTED = 80
+
+
+@dataclass(slots=True)
+class _Work:
+    """What the foreign schemas of one document may still cost.
+
+    :ivar steps: keywords that may still be looked at
+    :ivar nested: keywords that are being looked at, one within the other
+    """
+
+    steps: int
+    nested: int = 0
+
+
+_work: ContextVar[_Work] = ContextVar("work")
 
 
 def _counted(keyword: Callable[..., Any]) -> Callable[..., Any]:
     bounded = _bounded(keyword)
 
     def check(*args: Any) -> Iterator[ValidationError]:
-        _take(1)
-        for error in bounded(*args):
-            _take(len(error.message) // PER_STEP)
-            yield error
+        work = _work.get()
+        _take(work, 1)
+        work.nested += 1
+        try:
+            if work.nested > MAX_NESTED:
+                raise TooExpensive
+            for error in bounded(*args):
+                _take(work, len(error.message) // PER_STEP)
+                yield error
+        finally:
+            work.nested -= 1
 
     return check
 
 
-def _take(steps: int) -> None:
-    left = _steps_left.get()
-    left[0] -= steps
-    if left[0] < 0:
+def _take(work: _Work, steps: int) -> None:
+    work.steps -= steps
+    if work.steps < 0:
         raise TooExpensive
 
 
@@ -94,12 +118,15 @@ def foreign(schema: Mapping[str, Any]) -> Draft202012Validator:
 
 @contextmanager
 def within(steps: int) -> Iterator[None]:
-    """Let foreign validators look at so many keywords; at one more they raise TooExpensive."""
-    token = _steps_left.set([steps])
+    """Let foreign validators look at so many keywords; at one more they raise TooExpensive.
+
+    They raise it, too, where more than ``MAX_NESTED`` keywords stand one within the other.
+    """
+    token = _work.set(_Work(steps))
     try:
         yield
     finally:
-        _steps_left.reset(token)
+        _work.reset(token)
 
 
 def check(validator: Draft202012Validator, document: Any, root: str = "") -> None:

@@ -84,6 +84,21 @@ def test_the_agent_judges_where_its_schema_is_broken(schema: dict[str, Any]) -> 
     check(schema, {"x": 10**400})
 
 
+@pytest.mark.parametrize(
+    "schema", [{"$ref": "#"}, {"not": {"$ref": "#"}}, {"allOf": [{"$ref": "#"}]}]
+)
+def test_one_that_refers_to_itself_leaves_the_stack_alone(schema: dict[str, Any]) -> None:
+    # Where the stack ended decided whether that was an exception or a panic of native code.
+    def from_deeper(levels: int) -> None:
+        if levels:
+            from_deeper(levels - 1)
+        else:
+            check(schema, {"x": 1})
+
+    for levels in range(0, 300, 3):
+        from_deeper(levels)
+
+
 def doubling(levels: int) -> dict[str, Any]:
     """A schema in which each level is looked at twice as often as the one before."""
     refs: dict[str, Any] = {
