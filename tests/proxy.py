@@ -1,67 +1,94 @@
-"""A TCP proxy in front of a server, which can swallow what passes through it."""
+"""A TCP proxy that loses connections, is slow, or swallows all that it is given."""
 
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import threading
+import time
+
+LOOK = 0.2  # seconds between looks whether it still flows
 
 
 class Proxy:
-    """Forwards connections from a free port of this machine to a server.
+    """Stands on ``port`` before a server on ``target``, both on loopback.
 
-    :ivar port: where it listens
+    :ivar name: for the record
     """
 
-    def __init__(self, host: str, port: int) -> None:
-        self._server = (host, port)
-        self._open = threading.Event()
-        self._open.set()
-        self._sockets: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
+    def __init__(self, target: int, name: str = "proxy") -> None:
+        self.name = name
+        self._target = target
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._flows = threading.Event()
+        self._flows.set()
+        self._delay = 0.0
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        threading.Thread(target=self._accept, name=name, daemon=True).start()
+
+    def cut(self) -> None:
+        """Break all connections, in the middle of whatever is said."""
+        with self._lock:
+            sockets, self._open = self._open, set()
+        for one in sockets:
+            with contextlib.suppress(OSError):
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                one.shutdown(socket.SHUT_RDWR)
+
+    def delay(self, seconds: float) -> None:
+        """Hold up whatever is said by so many seconds; 0 for none."""
+        self._delay = seconds
 
     def swallow(self) -> None:
-        """Be a black hole: take every connection and every byte, and give nothing on."""
-        self._open.clear()
+        """Take connections and bytes, and pass nothing on until ``flow``."""
+        self._flows.clear()
 
-    def forward(self) -> None:
-        """Serve again; connections that lost bytes are cut."""
-        self._cut()
-        self._open.set()
+    def flow(self) -> None:
+        """Pass on again what comes over new connections; those that there are break."""
+        self.cut()
+        self._flows.set()
 
     def close(self) -> None:
-        """Cut everything and listen no more."""
+        """Take no connections any more."""
         self._listener.close()
-        self._cut()
+        self.cut()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                self._sockets.append(client)
-                if not self._open.is_set():
-                    continue
-                server = socket.create_connection(self._server)
-                self._sockets.append(server)
-                for source, target in ((client, server), (server, client)):
-                    threading.Thread(
-                        target=self._forward, args=(source, target), daemon=True
-                    ).start()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
-    def _forward(self, source: socket.socket, target: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                if self._open.is_set():
-                    target.sendall(data)
-        for end in (source, target):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+    def _serve(self, client: socket.socket) -> None:
+        with client:
+            with self._lock:
+                self._open.add(client)
+            try:
+                server = socket.create_connection(("127.0.0.1", self._target), 60)
+            except OSError:
+                return
+            with server:
+                with self._lock:
+                    self._open.add(server)
+                with contextlib.suppress(OSError, ValueError):
+                    self._pump(client, server)
+            with self._lock:
+                self._open -= {client, server}
 
-    def _cut(self) -> None:
-        for end in self._sockets:
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
-        self._sockets.clear()
+    def _pump(self, client: socket.socket, server: socket.socket) -> None:
+        other = {client: server, server: client}
+        while True:
+            readable, _, _ = select.select(list(other), [], [], LOOK)
+            if not self._flows.is_set():
+                time.sleep(LOOK)
+                continue
+            for one in readable:
+                data = one.recv(65536)
+                if not data:
+                    return
+                if self._delay:
+                    time.sleep(self._delay)
+                other[one].sendall(data)

@@ -17,12 +17,12 @@ from pathlib import Path
 import requests
 
 from labapi.rpc import signing
-from tests.chaos.proxy import Proxy
 from tests.chaos.replay import Recorder
 from tests.chaos.servers import MariaDBServer, RabbitMQServer, Server
 from tests.lab import ROOT
 from tests.processes import lives, until
 from tests.programs import BIN, free_port, run
+from tests.proxy import Proxy
 
 HOSTS = ("chaos-1", "chaos-2", "chaos-3", "chaos-4")
 DOWN_TIME = 8.0
@@ -194,7 +194,7 @@ class ChaosLab:
         return sum(slave.get("state") == "up" for slave in slaves.values())  # or a fault
 
     def _through(self, name: str, server: MariaDBServer | RabbitMQServer) -> str:
-        proxy = Proxy(f"{name} to {server.name}", server.port)
+        proxy = Proxy(server.port, f"{name} to {server.name}")
         self.proxies.append(proxy)
         return server.url.replace(f":{server.port}/", f":{proxy.port}/")
 

@@ -31,7 +31,7 @@ def server() -> Iterator[MariaDB]:
 
 @pytest.fixture(scope="module")
 def proxy() -> Iterator[Proxy]:
-    proxy = Proxy("127.0.0.1", 3306)
+    proxy = Proxy(3306)
     yield proxy
     proxy.close()
 
@@ -44,7 +44,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, server: MariaDB, proxy: Proxy)
         api__database_time=2.0,
     ).start()
     yield lab
-    proxy.forward()
+    proxy.flow()
     lab.stop()
 
 
@@ -71,7 +71,7 @@ def test_no_request_waits_longer_for_a_black_hole_than_it_may(lab: Lab, proxy: P
     ):
         assert status == 503
         assert took < SOON
-    proxy.forward()
+    proxy.flow()
     until(lambda: post(lab, "?wait=10")[0] == 200)
 
 
@@ -85,7 +85,7 @@ def test_who_waits_is_answered_when_the_database_goes_meanwhile(lab: Lab, proxy:
     )
     assert status == 503
     assert took < SOON
-    proxy.forward()
+    proxy.flow()
 
 
 def test_a_mistake_is_a_500_with_its_cause_in_the_log(

@@ -17,7 +17,7 @@ from labapi.conductor.manager import Conductor
 from labapi.db import hosts, testcases
 from labapi.rpc.transport import Transport
 from tests.lab import HOST, Gate, Lab, RabbitMQ, until
-from tests.link import Link
+from tests.proxy import Proxy
 
 LOST_AFTER = 4.0  # seconds; a connection that is cut is noticed in one of them
 
@@ -40,14 +40,14 @@ def test_heartbeats_that_are_written_are_heard_between_sweeps(
 
 
 @pytest.fixture
-def link() -> Iterator[Link]:
-    link = Link(5672)
+def link() -> Iterator[Proxy]:
+    link = Proxy(5672)
     yield link
     link.close()
 
 
 @pytest.fixture
-def lab(tmp_path: Path, link: Link) -> Iterator[Lab]:
+def lab(tmp_path: Path, link: Proxy) -> Iterator[Lab]:
     """A lab in which the conductor alone reaches the broker over the link."""
     broker = RabbitMQ().create()
     lab = Lab(
@@ -85,21 +85,21 @@ def heard(lab: Lab) -> datetime.datetime:
 
 
 def test_a_case_outlives_the_conductors_link_to_the_broker(
-    lab: Lab, link: Link, tmp_path: Path
+    lab: Lab, link: Proxy, tmp_path: Path
 ) -> None:
     gate = Gate(tmp_path / "open")
     before = heard(lab)
     until(lambda: heard(lab) > before, what="a heartbeat")
     case = post(lab, gate.wait)
     until(lambda: lab.database.read(testcases.get, case).started_at, what="the start of the case")
-    link.darken()
-    link.restore()  # cuts what there is
-    link.darken()
+    link.swallow()
+    link.flow()  # cuts what there is
+    link.swallow()
     last = heard(lab)
     time.sleep(2.5 * LOST_AFTER)  # nothing is to happen in it
     row = lab.database.read(testcases.get, case)
     assert (row.state, row.detail) == (State.RUNNING, None)
-    link.restore()
+    link.flow()
     until(lambda: heard(lab) > last + datetime.timedelta(seconds=2), what="a heartbeat")
     gate.open()
     until(lambda: lab.database.read(testcases.get, case).state == State.FINISHED)

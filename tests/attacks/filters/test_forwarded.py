@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 
 from hypothesis import given, settings
@@ -59,12 +60,10 @@ def test_what_a_proxy_appends_counts(written: bytes, header: str, proxies: int) 
 @given(WRITTEN, st.sampled_from(sorted(READERS)))
 def test_reading_ends_after_so_many_addresses(written: bytes, header: str) -> None:
     count = 0
-    try:
+    with contextlib.suppress(ValueError):  # what is no address ends the reading, too
         for hop in READERS[header]((written + b",").decode("latin-1") * 40):
             assert isinstance(hop.address, ipaddress.IPv4Address | ipaddress.IPv6Address)
             count += 1
-    except ValueError:
-        pass
     assert count <= MOST_HOPS + 1
 
 

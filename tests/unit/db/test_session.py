@@ -45,7 +45,7 @@ def server() -> Iterator[MariaDB]:
 @pytest.fixture
 def away_soon(server: MariaDB) -> Iterator[tuple[Database, Proxy]]:
     """A database behind a proxy."""
-    proxy = Proxy("127.0.0.1", 3306)
+    proxy = Proxy(3306)
     database = opened(server.url.replace(":3306", f":{proxy.port}"))
     yield database, proxy
     proxy.close()
@@ -170,7 +170,7 @@ def test_a_black_hole_is_waited_for_as_long_as_is_allowed(
         with Allowance(1.0), pytest.raises(DatabaseUnavailable):
             run(one)
         assert time.monotonic() - began < SOON
-    proxy.forward()
+    proxy.flow()
     with Allowance(LONG):
         assert database.read(one) == 1
 

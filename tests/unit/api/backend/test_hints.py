@@ -13,7 +13,7 @@ from labapi.rpc.consumer import BatchConsumer
 from labapi.rpc.messages import Wake
 from labapi.rpc.transport import CONDUCTOR_QUEUE, Transport
 from tests.lab import RabbitMQ, until
-from tests.link import Link
+from tests.proxy import Proxy
 
 
 @pytest.fixture
@@ -35,8 +35,8 @@ def heard(broker: RabbitMQ) -> Iterator[list[Wake]]:
 
 
 @pytest.fixture
-def link() -> Iterator[Link]:
-    link = Link(5672)
+def link() -> Iterator[Proxy]:
+    link = Proxy(5672)
     yield link
     link.close()
 
@@ -48,19 +48,19 @@ def transport(url: str) -> Transport:
 
 
 def test_what_a_black_hole_swallowed_is_sent_again(
-    broker: RabbitMQ, heard: list[Wake], link: Link, monkeypatch: pytest.MonkeyPatch
+    broker: RabbitMQ, heard: list[Wake], link: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hints, "AGAIN", 0.1)
     sender = Hints(transport(broker.url.replace("5672", str(link.port))))
     sender.start()
     sender.case_waits("a-case", "lab-1")
     until(lambda: [wake.hosts for wake in heard] == [["lab-1"]])
-    link.darken()
+    link.swallow()
     sender.case_given("swallowed")
     sender.cancel_wanted("another")
     until(lambda: sender.away, what="seeing that the broker is away")
     sender.case_waits("a-case", "lab-2")
-    link.restore()
+    link.flow()
     until(lambda: "lab-2" in [host for wake in heard for host in wake.hosts])
     assert "swallowed" in [case for wake in heard for case in wake.given]
     assert "another" in [case for wake in heard for case in wake.cancelled]
