@@ -16,17 +16,25 @@ class Room:
     The truth is the database's: who gives cases to a host asks with a row that was just read.
 
     :param conf: configuration with the group ``[scheduler]``
+    :ivar ahead: how many cases a host is given beyond its slots
     """
 
     def __init__(self, conf: cfg.ConfigOpts, liveness: Liveness) -> None:
-        self._ahead: int = conf.scheduler.dispatch_ahead
+        self.ahead: int = conf.scheduler.dispatch_ahead
         self._liveness = liveness
+
+    def takes(self, host: Any, now: datetime.datetime) -> bool:
+        """Say whether a host takes cases at all: it is neither disabled nor down.
+
+        :param host: a row with ``host, disabled, last_seen_at, stopped``
+        """
+        return not host.disabled and self._liveness.is_up(host, now)
 
     def of(self, host: Any, now: datetime.datetime) -> int:
         """Return how many cases a host can take; none if it is disabled or down.
 
         :param host: a row with ``host, slots, active, disabled, last_seen_at, stopped``
         """
-        if host.disabled or not self._liveness.is_up(host, now):
+        if not self.takes(host, now):
             return 0
-        return max(0, int(host.slots + self._ahead - host.active))
+        return max(0, int(host.slots + self.ahead - host.active))
