@@ -11,22 +11,18 @@ import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    Connection,
-    bindparam,
-    delete,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import Connection, bindparam, delete, or_, select, update
 
-from labapi.case import ACTIVE, Reason, Result, State
+from labapi.case import ACTIVE, GIVEN_UP, Reason, Result, State
+from labapi.db import health
+from labapi.db.changes import Changes
 from labapi.db.models import OutputChunk, Service, TestCase
+from labapi.db.prepared import Prepared
 from labapi.db.services import AGENT
 from labapi.db.session import Record
 
 # Statements are built once: building one takes longer than running it.
-_LOCK = (
+_LOCK = Prepared(
     select(
         TestCase.id,
         TestCase.uuid,
@@ -36,25 +32,18 @@ _LOCK = (
         TestCase.attempt,
         TestCase.attempts,
         TestCase.rerun_on_loss,
+        TestCase.created_at,
         TestCase.dispatched_at,
         TestCase.started_at,
         TestCase.output_size,
+        TestCase.placement.is_not(None).label("placed"),
+        TestCase.tried_hosts,
+        TestCase.plan,
     )
     .where(TestCase.uuid.in_(bindparam("uuids", expanding=True)))
     .with_for_update()
 )
-_STARTED = (
-    update(TestCase)
-    .where(TestCase.id == bindparam("row"), TestCase.started_at.is_(None))
-    .values(started_at=bindparam("at"))
-)
-_GROW = (
-    update(TestCase)
-    .where(TestCase.id == bindparam("row"), TestCase.output_size < bindparam("size"))
-    .values(output_size=bindparam("size"))
-)
-# Takes a row's new values by their columns' names.
-_CHANGE = update(TestCase).where(TestCase.id == bindparam("row"))
+_CASES = Changes(TestCase)
 _REMARK = (
     update(TestCase)
     # Not IN: SQLAlchemy expands no list in a statement for many rows.
@@ -65,13 +54,21 @@ _ACTIVE_OF = select(TestCase.uuid).where(
     TestCase.state.in_(ACTIVE), TestCase.host == bindparam("host")
 )
 _CURRENT = select(TestCase.uuid, TestCase.attempt, TestCase.host).where(TestCase.state.in_(ACTIVE))
-_CURRENT_OF = _CURRENT.where(TestCase.uuid.in_(bindparam("uuids", expanding=True)))
+# What an agent has reported as ended it may have in hand for another moment.
+_RIGHTLY_HELD = select(TestCase.uuid, TestCase.attempt, TestCase.host).where(
+    TestCase.uuid.in_(bindparam("uuids", expanding=True)),
+    or_(
+        TestCase.state.in_(ACTIVE),
+        (TestCase.state == State.FINISHED)
+        & or_(TestCase.reason.is_(None), TestCase.reason.not_in(GIVEN_UP)),
+    ),
+)
 _CURRENT_ON = _CURRENT.where(TestCase.host.in_(bindparam("hosts", expanding=True)))
 _DROP_OUTPUT = delete(OutputChunk).where(
     OutputChunk.testcase_id.in_(bindparam("ids", expanding=True))
 )
 _EXPIRED = (
-    select(TestCase.uuid)
+    select(TestCase.uuid, TestCase.host)
     .where(TestCase.state == State.QUEUED, TestCase.created_at < bindparam("before"))
     .limit(1000)
 )
@@ -107,33 +104,28 @@ class Lost(NamedTuple):
     ended: list[str]
 
 
+class Again(NamedTuple):
+    """A case that waits again after an attempt that ended by the lab's fault.
+
+    :ivar row: as :func:`lock` returns it
+    :ivar why: its detail
+    :ivar reason: what its result will be for if there is no other host
+    """
+
+    row: Record
+    why: str
+    reason: str | None = None
+
+
 def lock(connection: Connection, cases: Iterable[str]) -> dict[str, Record]:
     """Return the cases with these UUIDs by UUID, locked until the transaction ends."""
-    rows = connection.execute(_LOCK, {"uuids": list(cases)}).all()
+    rows = _LOCK.all(connection, {"uuids": list(cases)})
     return {row.uuid: row for row in rows}
 
 
-def mark_started(connection: Connection, started: Sequence[tuple[int, datetime.datetime]]) -> None:
-    """Note when attempts began, ``(id, time)`` each, unless it is noted already."""
-    if started:
-        connection.execute(_STARTED, [{"row": row, "at": at} for row, at in started])
-
-
-def grow_output(connection: Connection, sizes: Mapping[int, int]) -> None:
-    """Note how much output there is, ``{id: bytes}``; it never becomes less."""
-    if sizes:
-        connection.execute(_GROW, [{"row": row, "size": size} for row, size in sizes.items()])
-
-
-def change(connection: Connection, changes: Sequence[Mapping[str, Any]]) -> None:
-    """Set columns of locked rows: ``row`` is the id, the other keys are the same in every item."""
-    if changes:
-        names = [name for name in changes[0] if name != "row"]
-        columns: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names}
-        connection.execute(
-            _CHANGE.values(columns),
-            [{"row": item["row"], **{f"new_{n}": item[n] for n in names}} for item in changes],
-        )
+def change(connection: Connection, changes: Mapping[int, Mapping[str, Any]]) -> None:
+    """Set columns of locked rows, ``{id: {column: value}}``."""
+    _CASES.make(connection, changes)
 
 
 def remark(connection: Connection, remarks: Mapping[str, str | None]) -> None:
@@ -143,9 +135,9 @@ def remark(connection: Connection, remarks: Mapping[str, str | None]) -> None:
         connection.execute(_REMARK, rows)
 
 
-def expired(connection: Connection, before: datetime.datetime) -> list[str]:
-    """Return UUIDs of cases that wait since before this time."""
-    return list(connection.execute(_EXPIRED, {"before": before}).scalars())
+def expired(connection: Connection, before: datetime.datetime) -> Sequence[Record]:
+    """Return ``uuid, host`` of cases that wait since before this time."""
+    return connection.execute(_EXPIRED, {"before": before}).all()
 
 
 def active(connection: Connection, before: datetime.datetime) -> Sequence[Record]:
@@ -158,9 +150,9 @@ def active_on(connection: Connection, host: str) -> list[str]:
     return list(connection.execute(_ACTIVE_OF, {"host": host}).scalars())
 
 
-def current(connection: Connection, cases: Iterable[str]) -> set[tuple[str, str, str]]:
-    """Return ``(UUID, attempt, host)`` of those of these cases that a host is to have."""
-    rows = connection.execute(_CURRENT_OF, {"uuids": list(cases)})
+def rightly_held(connection: Connection, cases: Iterable[str]) -> set[tuple[str, str, str]]:
+    """Return ``(UUID, attempt, host)`` of those of these cases that were not given up."""
+    rows = connection.execute(_RIGHTLY_HELD, {"uuids": list(cases)})
     return {(row.uuid, row.attempt, row.host) for row in rows}
 
 
@@ -185,20 +177,16 @@ def finish(
     :returns: the UUIDs of the cases that ended here
     """
     rows = [row for row in lock(connection, cases).values() if row.state in states]
-    change(
-        connection,
-        [
-            {
-                "row": row.id,
-                "state": State.FINISHED,
-                "result": result,
-                "reason": reason,
-                "detail": detail,
-                "finished_at": now,
-            }
-            for row in rows
-        ],
-    )
+    ended = {
+        "state": State.FINISHED,
+        "result": result,
+        "reason": reason,
+        "detail": detail,
+        "finished_at": now,
+    }
+    change(connection, {row.id: ended for row in rows})
+    faults = [health.Fault(row.host, row.uuid, reason) for row in rows if row.host]
+    health.note(connection, faults, now)
     return [row.uuid for row in rows]
 
 
@@ -223,11 +211,19 @@ def lose(
         for row in lost
         if row.rerun_on_loss and row.state == State.RUNNING and row.attempts < max_attempts
     ]
-    rerun(connection, [row.id for row in again], f"{why}; it runs again")
+    rerun(connection, [Again(row, f"{why}; it runs again", Reason.AGENT_LOST) for row in again])
     waiting = {row.uuid for row in again}
+    ending = [row for row in lost if row.uuid not in waiting]
+    counted = {row.host for row in ending}
+    spared = [row for row in again if row.host not in counted]
+    health.note(
+        connection,
+        [health.Fault(row.host, row.uuid, Reason.AGENT_LOST) for row in spared],
+        now,
+    )
     ended = finish(
         connection,
-        [row.uuid for row in lost if row.uuid not in waiting],
+        [row.uuid for row in ending],
         now,
         states=ACTIVE,
         result=Result.ERROR,
@@ -237,27 +233,32 @@ def lose(
     return Lost(sorted(waiting), ended)
 
 
-def rerun(connection: Connection, ids: Sequence[int], why: str) -> None:
-    """Let locked cases wait again; what their attempt had written is dropped."""
-    if not ids:
+def rerun(connection: Connection, again: Sequence[Again]) -> None:
+    """Let locked cases wait again; what their attempt had written is dropped.
+
+    Those that name no host wait for another one than it was.
+    """
+    if not again:
         return
     change(
         connection,
-        [
-            {
-                "row": row,
+        {
+            row.id: {
                 "state": State.QUEUED,
+                "host": None if row.placed else row.host,
+                "tried_hosts": [*(row.tried_hosts or ()), row.host] if row.placed else None,
                 "attempt": None,
                 "dispatched_at": None,
                 "resent_at": None,
                 "started_at": None,
                 "output_size": 0,
+                "reason": reason if row.placed else None,
                 "detail": why,
             }
-            for row in ids
-        ],
+            for row, why, reason in again
+        },
     )
-    connection.execute(_DROP_OUTPUT, {"ids": ids})
+    connection.execute(_DROP_OUTPUT, {"ids": [row.id for row, _, _ in again]})
 
 
 def request_cancel(connection: Connection, case: str, now: datetime.datetime) -> str | None:
@@ -279,5 +280,5 @@ def request_cancel(connection: Connection, case: str, now: datetime.datetime) ->
             detail="cancelled before it was dispatched",
         )
     elif row.state == State.RUNNING:
-        change(connection, [{"row": row.id, "state": State.CANCELLING}])
+        change(connection, {row.id: {"state": State.CANCELLING}})
     return str(row.state)

@@ -6,7 +6,7 @@ import datetime
 
 from sqlalchemy import Connection
 
-from labapi.db import attempts, hosts
+from labapi.db import attempts, health, hosts
 
 _WHY = "the host was given to another agent while the case ran"
 
@@ -22,4 +22,6 @@ def accept(
     if not hosts.accept(connection, host):
         return None
     left = attempts.active_on(connection, host)
-    return attempts.lose(connection, left, now, _WHY, max_attempts=max_attempts)
+    lost = attempts.lose(connection, left, now, _WHY, max_attempts=max_attempts)
+    health.forget(connection, host)
+    return lost

@@ -10,16 +10,18 @@ from typing import Any
 from sqlalchemy import (
     BindParameter,
     Connection,
-    Executable,
     Text,
     bindparam,
+    exists,
+    func,
     select,
     type_coerce,
     update,
 )
 
-from labapi.db import former
-from labapi.db.models import Host, Service
+from labapi.case import ACTIVE
+from labapi.db import former, groups
+from labapi.db.models import Host, HostGroupHost, Service, TestCase
 from labapi.db.prepared import Prepared
 from labapi.db.services import AGENT
 from labapi.db.session import Record
@@ -27,6 +29,9 @@ from labapi.db.upsert import upsert
 
 # Makes new metadata of old ones.
 MetaChange = Callable[[dict[str, str]], dict[str, str]]
+
+# Hosts of a page beyond which it is worth to count all first.
+COUNTED = 200
 
 # Statements are built once: building one takes longer than running it.
 LIVE = (Service.host == Host.host) & (Service.binary == AGENT)
@@ -43,31 +48,63 @@ _WHOLE = select(
     Host.slots,
     Host.meta,
     Host.disputed_by,
+    Host.bad_since,
+    Host.bad_reason,
+    Host.trusted_keys,
     Service.last_seen_at,
     Service.stopped,
     Service.disabled,
-).outerjoin(Service, LIVE)
-_BY_ID = Prepared(_WHOLE.where(Host.id == bindparam("id")))
-_BY_UUID = Prepared(_WHOLE.where(Host.uuid == bindparam("uuid")))
+    Service.zone,
+    Host.lease_id,
+    # Whether it is worth asking more of labapi.db.host_use.
+    exists().where(HostGroupHost.host == Host.host).label("grouped"),
+    exists().where(TestCase.state.in_(ACTIVE), TestCase.host == Host.host).label("busy"),
+)
+_WHOLE = _WHOLE.outerjoin(Service, LIVE)
+_ONE = _WHOLE.add_columns(Service.facts)
+_BY_ID = Prepared(_ONE.where(Host.id == bindparam("id")))
+_BY_UUID = Prepared(_ONE.where(Host.uuid == bindparam("uuid")))
+_BY_NAME = Prepared(_ONE.where(Host.host == bindparam("name")))
 _AFTER: BindParameter[int] = bindparam("after")
 _LIMIT: BindParameter[int] = bindparam("limit")
-_BRIEF_PAGE = _BRIEF.where(Host.id > _AFTER).order_by(Host.id).limit(_LIMIT)
-_WHOLE_PAGE = _WHOLE.where(Host.id > _AFTER).order_by(Host.id).limit(_LIMIT)
+_WANTED = (
+    select(
+        Host.host,
+        Host.meta,
+        Service.last_seen_at,
+        Service.stopped,
+        Service.disabled,
+        groups.closed_to(bindparam("project")).label("closed"),
+    )
+    .outerjoin(Service, LIVE)
+    .where(Host.host.in_(bindparam("hosts", expanding=True)))
+)
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+_BRIEF_PAGE = Prepared(_BRIEF.where(Host.id > _AFTER).order_by(Host.id).limit(_LIMIT))
+_WHOLE_PAGE = Prepared(_WHOLE.where(Host.id > _AFTER).order_by(Host.id).limit(_LIMIT))
+_THESE_BRIEF = Prepared(_BRIEF.where(Host.id.in_(_IDS)).order_by(Host.id))
+_THESE_WHOLE = Prepared(_WHOLE.where(Host.id.in_(_IDS)).order_by(Host.id))
 _LAST_OF_PAGE = (
     select(Host.id).where(Host.id > _AFTER).order_by(Host.id).limit(2).offset(bindparam("skip"))
 )
+_COUNT = select(func.count()).select_from(Host)
 _HEARD = (
     select(Host.host, Service.last_seen_at, Service.stopped)
     .outerjoin(Service, LIVE)
     .where(Host.host.in_(bindparam("hosts", expanding=True)))
 )
 _META = select(Host.meta).where(Host.id == bindparam("id")).with_for_update()
-_SET_META = update(Host).where(Host.id == bindparam("row")).values(meta=bindparam("new_meta"))
+_SET_META = (
+    update(Host)
+    .where(Host.id == bindparam("row"))
+    .values(meta=bindparam("new_meta"), changed_at=bindparam("now"))
+)
 _KNOWN = (
     select(Host.host, Host.agent, Host.journal, Host.session, Service.id)
     .outerjoin(Service, LIVE)
     .where(Host.host.in_(bindparam("hosts", expanding=True)))
 )
+_TRUSTED = select(Host.host, Host.trusted_keys).where(Host.trusted_keys.is_not(None))
 _DISPUTE = update(Host).where(Host.host == bindparam("of")).values(disputed_by=bindparam("by"))
 _DISPUTED = select(Host.host, Host.disputed_by).where(Host.disputed_by.is_not(None))
 _ACCEPT = (
@@ -84,18 +121,32 @@ def get(connection: Connection, key: int | str) -> Record | None:
     return _BY_UUID.one_or_none(connection, {"uuid": key})
 
 
+def named(connection: Connection, name: str) -> Record | None:
+    """Return the host of this name, as :func:`get`."""
+    return _BY_NAME.one_or_none(connection, {"name": name})
+
+
 def page(connection: Connection, *, after: int, limit: int, whole: bool) -> Sequence[Record]:
     """Return hosts in the order of their ids.
 
     :param after: the last id of the page before, 0 for the first page
     :param whole: with plugins, as JSON text, and the time of the last heartbeat
     """
-    statement: Executable = _WHOLE_PAGE if whole else _BRIEF_PAGE
-    return connection.execute(statement, {"after": after, "limit": limit}).all()
+    statement = _WHOLE_PAGE if whole else _BRIEF_PAGE
+    return statement.all(connection, {"after": after, "limit": limit})
+
+
+def these(connection: Connection, ids: Iterable[int], *, whole: bool) -> Sequence[Record]:
+    """Return the hosts with these ids that are there, as :func:`page` does."""
+    statement = _THESE_WHOLE if whole else _THESE_BRIEF
+    return statement.all(connection, {"ids": list(ids)})
 
 
 def last_of_page(connection: Connection, *, after: int, limit: int) -> int | None:
     """Return the id of the last host of a page, None if there is no page after it."""
+    # To skip rows they are read, plugins and all; an index is enough to count them.
+    if limit > COUNTED and connection.execute(_COUNT).scalar_one() <= limit:
+        return None
     found = connection.execute(_LAST_OF_PAGE, {"after": after, "skip": limit - 1}).scalars().all()
     return int(found[0]) if len(found) == 2 else None
 
@@ -105,16 +156,25 @@ def heard(connection: Connection, hosts: Iterable[str]) -> Sequence[Record]:
     return connection.execute(_HEARD, {"hosts": list(hosts)}).all()
 
 
+def wanted(connection: Connection, hosts: Iterable[str], project: str | None) -> Sequence[Record]:
+    """Return those of these hosts that are there, and whether a project may use them now.
+
+    :returns: ``host, meta, last_seen_at, stopped, disabled`` and ``closed`` (it is in groups, and
+        none of them names the project)
+    """
+    return connection.execute(_WANTED, {"hosts": list(hosts), "project": project}).all()
+
+
 def announce(
     connection: Connection, announced: Mapping[str, Mapping[str, Any]], now: datetime.datetime
 ) -> None:
     """Write down what hosts say of themselves.
 
     :param announced: ``{host: {"address", "agent", "release", "slots", "plugins", "journal",
-        "session"}}``
+        "session", "trusted_keys"}}``
     """
     rows = [
-        {"uuid": str(uuid.uuid4()), "host": host, **said, "created_at": now}
+        {"uuid": str(uuid.uuid4()), "host": host, **said, "created_at": now, "changed_at": now}
         for host, said in announced.items()
     ]
     upsert(connection, Host, ("host",), rows, keep=("uuid", "created_at"))
@@ -124,7 +184,8 @@ def announce(
 def change_meta(connection: Connection, host: int, change: MetaChange) -> dict[str, str]:
     """Replace a host's metadata by what ``change`` makes of them, and return that."""
     meta: dict[str, str] = change(connection.execute(_META, {"id": host}).scalar_one())
-    connection.execute(_SET_META, {"row": host, "new_meta": meta})
+    now = datetime.datetime.now(datetime.UTC)
+    connection.execute(_SET_META, {"row": host, "new_meta": meta, "now": now})
     return meta
 
 
@@ -134,6 +195,11 @@ def known(connection: Connection, hosts: Iterable[str]) -> dict[str, Record]:
     ``id`` is that of the agent's service, None if it was never heard of.
     """
     return {row.host: row for row in connection.execute(_KNOWN, {"hosts": list(hosts)})}
+
+
+def trusted_keys(connection: Connection) -> dict[str, list[str]]:
+    """Return ``{host: short names of keys}`` of those hosts whose agents obey these keys only."""
+    return {row.host: row.trusted_keys for row in connection.execute(_TRUSTED)}
 
 
 def dispute(connection: Connection, disputes: Mapping[str, str]) -> None:

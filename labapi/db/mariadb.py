@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from pymysql.connections import Connection as _Connection
 from pymysql.constants import ER
 from pymysql.err import OperationalError
 
-from labapi.db import allowance
+from labapi.db import allowance, packets
 
 
-class Connection(_Connection):  # type: ignore[misc]  # PyMySQL has no type information
+class Connection(packets.Connection):
     """One that knows what the request that uses it has left, and what the server takes.
 
-    PyMySQL looks at its timeouts before each packet; here they are asked for at that moment.
+    PyMySQL looks at its timeouts before it waits; here they are asked for at that moment.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -39,14 +38,34 @@ class Connection(_Connection):  # type: ignore[misc]  # PyMySQL has no type info
         self._longest_write = seconds
 
     def connect(self, sock: Any = None) -> None:
-        """Connect, ask how large a statement may be, and say how to find rows."""
+        """Connect, ask how large a statement may be, and say what to read and how to find it.
+
+        :raises OperationalError: the node is not, or not yet, up to date
+        """
         super().connect(sock)
         with self.cursor() as cursor:
+            # What is read under a lock is what was committed before it was got, and no statement
+            # locks rows that are not there yet: two insertions would wait for each other.
+            cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
             # An intersection reads all that both indexes find, where one of them, read in the order
             # that is asked for, may be left after a page.
             cursor.execute("SET SESSION optimizer_switch = 'index_merge_intersection=off'")
-            cursor.execute("SELECT @@max_allowed_packet")
-            (self._largest,) = cursor.fetchone()
+            cursor.execute(
+                "SHOW VARIABLES WHERE Variable_name IN ('max_allowed_packet', 'wsrep_on')"
+            )
+            told = dict(cursor.fetchall())
+            self._largest = int(told["max_allowed_packet"])
+            if told.get("wsrep_on") == "ON":
+                self._catch_up(cursor)
+
+    def _catch_up(self, cursor: Any) -> None:
+        """Wait until this node of a cluster has all that was committed on any until now.
+
+        After a failover it may be behind the one before, whose commits were answered already.
+        """
+        cursor.execute("SET SESSION wsrep_sync_wait = 1")
+        cursor.execute("SELECT 1")
+        cursor.execute("SET SESSION wsrep_sync_wait = DEFAULT")
 
     def query(self, sql: str | bytes, unbuffered: bool = False) -> int:
         """Send a statement.

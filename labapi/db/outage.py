@@ -15,6 +15,8 @@ from sqlalchemy import exc
 _AGAIN = {ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, ER.CHECKREAD}
 _STATEMENT_TIMEOUT = {1969, 3024}  # MariaDB's max_statement_time, MySQL's max_execution_time
 _CONNECTION_KILLED = 1927  # MariaDB's ER_CONNECTION_KILLED
+# Galera's, of a node that is not, or not yet, with more than half of the others.
+_NOT_PRIMARY = ER.UNKNOWN_COM_ERROR
 _NO_PASSWORD = 1698  # ER_ACCESS_DENIED_NO_PASSWORD_ERROR
 _AWAY = (
     _AGAIN
@@ -26,6 +28,7 @@ _AWAY = (
         CR.CR_SERVER_LOST,
         CR.CR_SERVER_LOST_EXTENDED,
         _CONNECTION_KILLED,
+        _NOT_PRIMARY,
         ER.CON_COUNT_ERROR,
         ER.TOO_MANY_USER_CONNECTIONS,
         ER.USER_LIMIT_REACHED,
@@ -64,6 +67,30 @@ _AWAY_SQLITE = {
 }
 
 
+class Cause(Exception):
+    """What a server or its driver said, and which server it was; for the log, not for clients."""
+
+
+def cause(error: exc.DBAPIError, where: str) -> Cause:
+    """Return the cause of an error.
+
+    :param where: the URL of the database, without its password
+    """
+    made = Cause(f"{where}: {said(error)}")
+    made.__cause__ = error.orig
+    return made
+
+
+def said(error: exc.DBAPIError) -> str:
+    """Return the text of an error without the statement that met it."""
+    args: tuple[object, ...] = getattr(error.orig, "args", ())
+    if len(args) == 2 and isinstance(args[0], int):
+        if not args[1]:  # PyMySQL of a connection that it has closed itself
+            return "the connection was lost"
+        return f"{args[1]} ({args[0]})"
+    return str(error.orig)
+
+
 def is_outage(error: exc.DBAPIError) -> bool:
     """Say whether the same statement may succeed later, with nothing changed but time."""
     if error.connection_invalidated:
@@ -72,6 +99,14 @@ def is_outage(error: exc.DBAPIError) -> bool:
         # The lowest byte is the kind of error, the others say more of it.
         return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _AWAY_SQLITE
     return _code(error) in _AWAY
+
+
+def is_of_a_lost_node(error: BaseException) -> bool:
+    """Say whether the server answers nothing any more over this connection, perhaps over another.
+
+    :param error: of the driver
+    """
+    return bool(error.args) and error.args[0] == _NOT_PRIMARY
 
 
 def is_refusal(error: exc.DBAPIError) -> bool:
@@ -86,6 +121,11 @@ def is_refusal(error: exc.DBAPIError) -> bool:
 def is_worth_a_retry(error: exc.DBAPIError) -> bool:
     """Say whether a transaction may succeed if it runs again at once."""
     return error.connection_invalidated or _code(error) in _AGAIN
+
+
+def is_deadlock(error: exc.DBAPIError) -> bool:
+    """Say whether another transaction went on, which had to wait for this one and made it wait."""
+    return bool(_code(error) == ER.LOCK_DEADLOCK)
 
 
 def _code(error: exc.DBAPIError) -> object:

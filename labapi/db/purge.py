@@ -1,4 +1,4 @@
-"""Taking out what is old: cases with their output and their idempotency keys, output alone, hosts.
+"""Taking out what is old: cases and plans with all that is theirs, output alone, leases, hosts.
 
 Everything goes in transactions that are short on purpose, since others wait for what they lock: how
 many rows the next one takes follows from how long the last one took. A purge that was killed is run
@@ -18,7 +18,17 @@ from sqlalchemy import Connection, bindparam, delete, exists, func, or_, select,
 
 from labapi.case import State
 from labapi.db import former
-from labapi.db.models import Host, OutputChunk, Service, TestCase
+from labapi.db.leases import LeaseState
+from labapi.db.models import (
+    Host,
+    Lease,
+    Notice,
+    OutputChunk,
+    PlanEntry,
+    Service,
+    TestCase,
+    TestPlan,
+)
 from labapi.db.services import AGENT
 from labapi.db.session import Database
 
@@ -40,12 +50,18 @@ _SPAN = select(
     .limit(1)
     .scalar_subquery(),
 )
+# A plan goes as a whole: until it is old, its cases stay.
+_IN_YOUNG_PLAN = exists().where(
+    TestPlan.uuid == TestCase.plan,
+    or_(TestPlan.finished_at.is_(None), TestPlan.finished_at >= _BEFORE),
+)
 _OLD = (
     select(TestCase.id)
     .where(
         TestCase.id.between(bindparam("low"), bindparam("high")),
         # Only what is finished has this.
         TestCase.finished_at < _BEFORE,
+        or_(TestCase.plan.is_(None), ~_IN_YOUNG_PLAN),
     )
     .order_by(TestCase.id)
 )
@@ -63,13 +79,30 @@ _DELETE_CASES = delete(TestCase).where(TestCase.id.in_(_IDS), TestCase.state == 
 # Output that was removed counts as never sent: it is shown as missing, and no reader waits for it.
 _FORGET_OUTPUT = update(TestCase).where(TestCase.id.in_(_IDS)).values(output_sent=0)
 
+_OLD_PLANS = (
+    select(TestPlan.id)
+    .where(TestPlan.state == State.FINISHED, TestPlan.finished_at < _BEFORE)
+    .order_by(TestPlan.id)
+)
+_SOME_ENTRIES = (
+    select(PlanEntry.id).where(PlanEntry.plan_id == bindparam("plan")).limit(bindparam("limit"))
+)
+_DELETE_ENTRIES = delete(PlanEntry).where(PlanEntry.id.in_(_IDS))
+
+# An ended lease holds no host, and stays ended.
+_OLD_LEASES = (
+    select(Lease.id)
+    .where(Lease.state == LeaseState.ENDED, Lease.ended_at < _BEFORE)
+    .order_by(Lease.id)
+)
+
 _UNFINISHED = exists().where(TestCase.state != State.FINISHED, TestCase.host == Host.host)
 _SILENT = func.coalesce(Service.last_seen_at, Host.created_at) < _BEFORE
 _SILENT_HOSTS = (
     select(Host.host)
     .outerjoin(Service, (Service.host == Host.host) & (Service.binary == AGENT))
-    # What an operator has disabled stays as it is.
-    .where(_SILENT, or_(Service.disabled.is_(None), ~Service.disabled))
+    # What an operator has disabled, or somebody has leased, stays as it is.
+    .where(_SILENT, or_(Service.disabled.is_(None), ~Service.disabled), Host.lease_id.is_(None))
 )
 
 
@@ -89,8 +122,8 @@ class Old:
 class Progress:
     """How far a purge is.
 
-    :ivar removed: rows so far: cases, or pieces of output
-    :ivar share: of the way through all old ids, from 0 to 1
+    :ivar removed: rows so far: cases, pieces of output, or leases
+    :ivar share: of the way through the ids of all old cases, from 0 to 1
     :ivar longest: seconds that the longest transaction took
     """
 
@@ -119,13 +152,15 @@ class Purge:
         self.progress = Progress()
 
     def cases(self, old: Old) -> int:
-        """Delete old cases with all that belongs to them; return how many."""
+        """Delete old cases with all that belongs to them, and old plans; return how many cases.
+
+        Where only cases with one result go, those of plans stay.
+        """
         for ids in self._windows(_OLD, old):
             self._delete_output(ids)
-            while ids and not self._stopping():
-                count = self._rows[_delete_cases]
-                some, ids = ids[:count], ids[count:]
-                self.progress.removed += self._timed(_delete_cases, some)
+            self._delete(_delete_cases, ids)
+        if old.result is None:
+            self._plans(old.before)
         return self.progress.removed
 
     def output(self, old: Old) -> int:
@@ -134,6 +169,21 @@ class Purge:
             self.progress.removed += self._delete_output(ids)
         return self.progress.removed
 
+    def leases(self, before: datetime.datetime) -> int:
+        """Delete the leases that ended before this time; return how many."""
+        self._delete(_delete_leases, self._database.read(old_leases, before))
+        return self.progress.removed
+
+    def _plans(self, before: datetime.datetime) -> None:
+        """Delete old plans with their entries and notices; their cases have gone before."""
+        for plan in self._database.read(_old_plans, before):
+            while not self._stopping():
+                entries = self._database.read(_some_entries, plan, self._rows[_delete_entries])
+                if not entries:
+                    self._timed(_delete_plans, [plan])
+                    break
+                self._timed(_delete_entries, entries)
+
     def _windows(self, query: Any, old: Old) -> Iterator[list[int]]:
         for ids, share in windows(self._database, query, old):
             if self._stopping():
@@ -141,6 +191,13 @@ class Purge:
             self.progress.share = share
             if ids:
                 yield ids
+
+    def _delete(self, change: Callable[[Connection, Any], int], ids: Sequence[int]) -> None:
+        """Delete rows, some in each transaction."""
+        while ids and not self._stopping():
+            count = self._rows[change]
+            some, ids = ids[:count], ids[count:]
+            self.progress.removed += self._timed(change, some)
 
     def _delete_output(self, ids: list[int]) -> int:
         removed = 0
@@ -170,7 +227,7 @@ def windows(database: Database, query: Any, old: Old) -> Iterator[tuple[list[int
     if first is None or last is None:
         return
     if old.result is not None:
-        query = query.where(TestCase.result == old.result)
+        query = query.where(TestCase.result == old.result, TestCase.plan.is_(None))
     for low in range(first, last + 1, WINDOW):
         high = min(low + WINDOW - 1, last)
         values = {"low": low, "high": high, "before": old.before}
@@ -182,6 +239,11 @@ def old_cases(database: Database, old: Old, *, with_output: bool = False) -> int
     """Count old cases, all of them or those that have output."""
     query = _WITH_OUTPUT if with_output else _OLD
     return sum(len(ids) for ids, _ in windows(database, query, old))
+
+
+def old_leases(connection: Connection, before: datetime.datetime) -> Sequence[int]:
+    """Return the ids of the leases that ended before this time."""
+    return connection.execute(_OLD_LEASES, {"before": before}).scalars().all()
 
 
 def silent_hosts(connection: Connection, before: datetime.datetime) -> list[str]:
@@ -241,3 +303,24 @@ def _delete_pieces(connection: Connection, pieces: Iterable[Any]) -> int:
 
 def _delete_cases(connection: Connection, ids: Sequence[int]) -> int:
     return int(connection.execute(_DELETE_CASES, {"ids": ids}).rowcount)
+
+
+def _delete_leases(connection: Connection, ids: Sequence[int]) -> int:
+    return int(connection.execute(delete(Lease).where(Lease.id.in_(ids))).rowcount)
+
+
+def _old_plans(connection: Connection, before: datetime.datetime) -> Sequence[int]:
+    return connection.execute(_OLD_PLANS, {"before": before}).scalars().all()
+
+
+def _some_entries(connection: Connection, plan: int, limit: int) -> Sequence[int]:
+    return connection.execute(_SOME_ENTRIES, {"plan": plan, "limit": limit}).scalars().all()
+
+
+def _delete_entries(connection: Connection, ids: Sequence[int]) -> int:
+    return int(connection.execute(_DELETE_ENTRIES, {"ids": ids}).rowcount)
+
+
+def _delete_plans(connection: Connection, ids: Sequence[int]) -> int:
+    connection.execute(delete(Notice).where(Notice.plan_id.in_(ids)))
+    return int(connection.execute(delete(TestPlan).where(TestPlan.id.in_(ids))).rowcount)

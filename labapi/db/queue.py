@@ -7,13 +7,16 @@ is a guarded statement, so that of two conductors that see the same row one move
 from __future__ import annotations
 
 import datetime
-import uuid
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import (
     Connection,
+    Select,
     String,
     bindparam,
+    case,
     cast,
     exists,
     func,
@@ -23,12 +26,22 @@ from sqlalchemy import (
 )
 
 from labapi.case import ACTIVE, State
+from labapi.db.groups import closed_to
 from labapi.db.hosts import LIVE
+from labapi.db.leases import away_from
 from labapi.db.models import Host, Service, TestCase
+from labapi.db.prepared import Prepared
 from labapi.db.session import Record
 
+PAGE = 50  # cases of one project and rank that are looked at together
+MOST = 1000  # cases that are looked at together
+
 # Statements are built once: building one takes longer than running it.
-_WAITING_HOSTS = select(TestCase.host).where(TestCase.state == State.QUEUED).distinct()
+_WAITING_HOSTS = (
+    select(TestCase.host)
+    .where(TestCase.state == State.QUEUED, TestCase.host.is_not(None))
+    .distinct()
+)
 _LOAD = (
     select(TestCase.host, func.count().label("active"))
     .where(TestCase.state.in_(ACTIVE), TestCase.host.in_(bindparam("hosts", expanding=True)))
@@ -40,12 +53,15 @@ ACTIVE_CASES = (
     .scalar_subquery()
     .correlate(Host)
 )
-_DEMAND = (
+# A case for which no host is chosen yet may want this one.
+WAITED_FOR = exists().where(TestCase.state == State.QUEUED, TestCase.host == Host.host).correlate(
+    Host
+) | exists().where(TestCase.state == State.QUEUED, TestCase.host.is_(None))
+_DEMAND = Prepared(
     select(
         Host.host,
-        Host.agent,
-        Host.session,
         Host.slots,
+        Host.trusted_keys,
         Service.last_seen_at,
         Service.stopped,
         Service.disabled,
@@ -57,7 +73,6 @@ _DEMAND = (
         exists().where(TestCase.state == State.QUEUED, TestCase.host == Host.host),
     )
 )
-_ATTEMPT = literal("").concat(bindparam("token")).concat(cast(TestCase.id, String(20)))
 _COMMAND = (
     TestCase.id,
     TestCase.uuid,
@@ -68,32 +83,91 @@ _COMMAND = (
     TestCase.timeout,
     TestCase.queue_rank,
     TestCase.request_id,
+    TestCase.created_at,
 )
-_WAITING = (
-    select(*_COMMAND, _ATTEMPT.label("attempt"))
-    .where(TestCase.state == State.QUEUED, TestCase.host == bindparam("host"))
+_WAITS = (
+    *_COMMAND,
+    TestCase.project_id,
+    TestCase.placement,
+    TestCase.tried_hosts,
+    TestCase.batch,
+    TestCase.reason,
+    TestCase.detail,
+)
+_NTH = func.row_number().over(
+    partition_by=(TestCase.host, TestCase.project_id, TestCase.queue_rank), order_by=TestCase.id
+)
+
+
+def _first_of(*which: Any) -> Select[*tuple[Any, ...]]:
+    """Return the statement for waiting cases, so many of each project and rank."""
+    numbered = (
+        select(TestCase.id, _NTH.label("nth"))
+        .where(TestCase.state == State.QUEUED, *which)
+        .subquery("numbered")
+    )
+    return (
+        select(*_WAITS)
+        .join(numbered, numbered.c.id == TestCase.id)
+        .where(numbered.c.nth > bindparam("after"), numbered.c.nth <= bindparam("last"))
+        .order_by(numbered.c.nth, TestCase.id)
+        .limit(bindparam("limit"))
+    )
+
+
+# What may not run on its host now would only take the turns of what may.
+_MAY_RUN = (
+    exists()
+    .where(
+        Host.host == TestCase.host,
+        Host.bad_since.is_(None),
+        ~away_from(TestCase.project_id),
+        ~closed_to(TestCase.project_id),
+    )
+    .correlate(TestCase)
+)
+_WAITING = _first_of(TestCase.host.in_(bindparam("hosts", expanding=True)), _MAY_RUN)
+_UNPLACED = _first_of(TestCase.host.is_(None))
+# Numbering takes longer, and is needed only where some of them are left out.
+_FEW_UNPLACED = (
+    select(*_WAITS)
+    .where(TestCase.state == State.QUEUED, TestCase.host.is_(None))
     .order_by(TestCase.queue_rank, TestCase.id)
     .limit(bindparam("limit"))
 )
-_CLAIM = (
-    update(TestCase)
-    .where(TestCase.id.in_(bindparam("ids", expanding=True)), TestCase.state == State.QUEUED)
-    .values(
-        state=State.RUNNING,
-        attempt=_ATTEMPT,
-        attempts=TestCase.attempts + 1,
-        dispatched_at=bindparam("now"),
-        resent_at=None,
-        detail=None,
-    )
+_USAGE = (
+    select(TestCase.project_id, func.count().label("active"))
+    .where(TestCase.state.in_(ACTIVE))
+    .group_by(TestCase.project_id)
 )
-_CLAIMED = (
-    select(*_COMMAND, TestCase.attempt)
-    .where(
-        TestCase.id.in_(bindparam("ids", expanding=True)),
-        TestCase.attempt.startswith(bindparam("token"), autoescape=False),
-    )
-    .order_by(TestCase.queue_rank, TestCase.id)
+_HOSTS_OF = select(TestCase.uuid, TestCase.host).where(
+    TestCase.uuid.in_(bindparam("uuids", expanding=True)), TestCase.host.is_not(None)
+)
+_BATCH_HOSTS = (
+    select(TestCase.batch, TestCase.host, func.count().label("cases"))
+    .where(TestCase.batch.in_(bindparam("batches", expanding=True)), TestCase.host.is_not(None))
+    .group_by(TestCase.batch, TestCase.host)
+)
+_ATTEMPT = literal("").concat(bindparam("token")).concat(cast(TestCase.id, String(20)))
+_CLAIM = update(TestCase).where(
+    TestCase.id.in_(bindparam("ids", expanding=True)), TestCase.state == State.QUEUED
+)
+_CLAIMING: dict[str, Any] = {
+    "state": State.RUNNING,
+    "attempt": _ATTEMPT,
+    "attempts": TestCase.attempts + 1,
+    "dispatched_at": bindparam("now"),
+    "resent_at": None,
+    "reason": None,
+    "detail": None,
+}
+_CLAIM_NAMED = _CLAIM.values(_CLAIMING)
+_CLAIM_UNPLACED = _CLAIM.where(TestCase.host.is_(None)).values(
+    {**_CLAIMING, "host": bindparam("chosen")}
+)
+_CLAIMED = select(TestCase.id).where(
+    TestCase.id.in_(bindparam("ids", expanding=True)),
+    TestCase.attempt.startswith(bindparam("token"), autoescape=False),
 )
 _IS_UNBEGUN = (TestCase.state == State.RUNNING) & TestCase.started_at.is_(None)
 _OF_UUIDS = TestCase.uuid.in_(bindparam("uuids", expanding=True))
@@ -109,6 +183,8 @@ _RELEASE = (
     .where(TestCase.attempt.in_(bindparam("tokens", expanding=True)), _IS_UNBEGUN)
     .values(
         state=State.QUEUED,
+        # What was placed may go to another host now.
+        host=case((TestCase.placement.is_(None), TestCase.host), else_=None),
         attempt=None,
         attempts=TestCase.attempts - 1,
         dispatched_at=None,
@@ -116,36 +192,17 @@ _RELEASE = (
         detail=bindparam("why"),
     )
 )
-_GIVEN = (
+_GIVEN = Prepared(
     select(*_COMMAND, TestCase.attempt, Host.agent, Host.session)
     .join(Host, Host.host == TestCase.host)
     .where(_OF_UUIDS, _IS_UNBEGUN)
     .order_by(TestCase.queue_rank, TestCase.id)
 )
 
-_REMARK = (
-    update(TestCase)
-    .where(
-        TestCase.state == State.QUEUED,
-        TestCase.host == bindparam("of"),
-        TestCase.detail.is_(None),
-    )
-    .values(detail=bindparam("remark"))
-)
-_FORGET = (
-    update(TestCase)
-    .where(
-        TestCase.state == State.QUEUED,
-        TestCase.host == bindparam("of"),
-        TestCase.detail.startswith(bindparam("beginning")),
-    )
-    .values(detail=None)
-)
-
 
 def waiting_hosts(connection: Connection) -> list[str]:
     """Return the names of hosts that cases wait for."""
-    return list(connection.execute(_WAITING_HOSTS).scalars())
+    return [row.host for row in connection.execute(_WAITING_HOSTS)]
 
 
 def load(connection: Connection, hosts: Iterable[str]) -> dict[str, int]:
@@ -157,33 +214,80 @@ def load(connection: Connection, hosts: Iterable[str]) -> dict[str, int]:
 def demand(connection: Connection, hosts: Iterable[str]) -> Sequence[Record]:
     """Return those of these hosts that cases wait for, and how busy they are.
 
-    :returns: ``host, agent, session, slots, last_seen_at, stopped, disabled, active``; the last is
+    :returns: ``host, slots, trusted_keys, last_seen_at, stopped, disabled, active``; the last is
         how many cases the host has been given that are not finished
     """
-    return connection.execute(_DEMAND, {"hosts": list(hosts)}).all()
+    return _DEMAND.all(connection, {"hosts": list(hosts)})
+
+
+def waiting(connection: Connection, hosts: Iterable[str], limit: int) -> Sequence[Record]:
+    """Return cases that wait for these hosts, ``limit`` of each host, project and rank.
+
+    Those are left out that a lease, a group or its bench keeps from their host.
+
+    :returns: what commands are made of, and what :mod:`labapi.scheduler.fair` looks at
+    """
+    found = {"hosts": list(hosts), "after": 0, "last": limit, "limit": MOST}
+    return connection.execute(_WAITING, found).all()
+
+
+def unplaced(connection: Connection, page: int) -> Sequence[Record]:
+    """Return cases that wait and name no host, ``PAGE`` of each project and rank.
+
+    :param page: 0 for the first ones, 1 for the next ones
+    :returns: as :func:`waiting`; ``placement``, ``tried_hosts`` and ``batch`` are JSON values
+    """
+    if page == 0:
+        few = connection.execute(_FEW_UNPLACED, {"limit": PAGE + 1}).all()
+        if len(few) <= PAGE:
+            return few
+    span = {"after": page * PAGE, "last": (page + 1) * PAGE, "limit": MOST}
+    return connection.execute(_UNPLACED, span).all()
+
+
+def usage(connection: Connection) -> dict[str | None, int]:
+    """Return how many cases of each project hosts have been given and not finished."""
+    return {row.project_id: row.active for row in connection.execute(_USAGE)}
+
+
+def hosts_of(connection: Connection, cases: Iterable[str]) -> dict[str, str]:
+    """Return ``{UUID: host}`` of those of these cases that have one."""
+    rows = connection.execute(_HOSTS_OF, {"uuids": list(cases)})
+    return {row.uuid: row.host for row in rows}
+
+
+def batch_hosts(connection: Connection, batches: Iterable[str]) -> dict[str, dict[str, int]]:
+    """Return how many cases of these batches hosts were given, ``{batch: {host: cases}}``."""
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    for row in connection.execute(_BATCH_HOSTS, {"batches": list(batches)}):
+        found[row.batch][row.host] = row.cases
+    return found
 
 
 def claim(
-    connection: Connection, free: Mapping[str, int], now: datetime.datetime
-) -> Sequence[Record]:
-    """Move the oldest waiting cases of some hosts to ``running``, each with a fresh attempt.
+    connection: Connection,
+    named: Sequence[int],
+    placed: Mapping[str, Sequence[int]],
+    token: str,
+    now: datetime.datetime,
+) -> set[int]:
+    """Move waiting cases to ``running``, each with a fresh attempt: the token and its own id.
 
-    :param free: ``{host: how many cases it can take}``
-    :returns: what their commands are made of
+    :param named: ids of cases that name their host
+    :param placed: ids of others by the host that was chosen for them
+    :returns: the ids of those that were moved; another conductor was faster with the others
     """
-    token = f"{uuid.uuid4().hex}-"
-    waiting: list[Record] = []
-    for host, limit in free.items():
-        values = {"host": host, "limit": limit, "token": token}
-        waiting += connection.execute(_WAITING, values)
-    if not waiting:
-        return []
-    ids = [case.id for case in waiting]
-    done = connection.execute(_CLAIM, {"ids": ids, "token": token, "now": now})
-    if done.rowcount == len(ids):
-        return waiting
-    # Another conductor has moved some of them meanwhile.
-    return connection.execute(_CLAIMED, {"ids": ids, "token": token}).all()
+    moved = 0
+    values = {"token": token, "now": now}
+    if named:
+        moved += connection.execute(_CLAIM_NAMED, {"ids": list(named), **values}).rowcount
+    for host, ids in placed.items():
+        chosen = {"ids": list(ids), "chosen": host, **values}
+        moved += connection.execute(_CLAIM_UNPLACED, chosen).rowcount
+    wanted = {*named, *(case for ids in placed.values() for case in ids)}
+    if moved == len(wanted):
+        return wanted
+    return set(connection.execute(_CLAIMED, {"ids": list(wanted), "token": token}).scalars())
 
 
 def given(connection: Connection, cases: Iterable[str]) -> Sequence[Record]:
@@ -191,7 +295,7 @@ def given(connection: Connection, cases: Iterable[str]) -> Sequence[Record]:
 
     Cases that were not given to a host, or have begun there, are left out.
     """
-    return connection.execute(_GIVEN, {"uuids": list(cases)}).all()
+    return _GIVEN.all(connection, {"uuids": list(cases)})
 
 
 def unbegun(connection: Connection, hosts: Iterable[str]) -> list[str]:
@@ -211,20 +315,6 @@ def resend(
 
 def release(connection: Connection, attempts: Iterable[str], why: str) -> None:
     """Let cases wait again whose command certainly reached nobody; the attempt does not count."""
-    connection.execute(_RELEASE, {"tokens": list(attempts), "why": why})
-
-
-def remark(
-    connection: Connection, remarks: Mapping[str, str], others: Iterable[str], beginning: str
-) -> None:
-    """Set the details of cases that wait, where they have none.
-
-    :param remarks: ``{host: detail}``
-    :param others: hosts whose waiting cases lose a detail with this ``beginning``
-    """
-    rows = [{"of": host, "remark": detail} for host, detail in remarks.items()]
-    if rows:
-        connection.execute(_REMARK, rows)
-    stale = [{"of": host, "beginning": beginning} for host in others]
-    if stale:
-        connection.execute(_FORGET, stale)
+    tokens = list(attempts)
+    if tokens:
+        connection.execute(_RELEASE, {"tokens": tokens, "why": why})

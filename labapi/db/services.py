@@ -7,19 +7,29 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, false, select, update
+from sqlalchemy import Connection, bindparam, false, or_, select, update
 
 from labapi.db.models import Service
 from labapi.db.session import Record
 from labapi.db.upsert import upsert
 
 AGENT = "labapi-agent"
+CONDUCTOR = "labapi-conductor"
+SIGNING_KEY = "signing_key"  # what a conductor says of itself, among its facts
 
 _ALL = select(*Service.__table__.columns).order_by(Service.binary, Service.host)
+_SILENT = select(Service.host, Service.last_seen_at, Service.stopped).where(
+    Service.binary == AGENT,
+    or_(
+        Service.stopped, Service.last_seen_at < bindparam("before"), Service.last_seen_at.is_(None)
+    ),
+)
 _SWITCH = (
     update(Service)
     .where(Service.binary == bindparam("of"), Service.host == bindparam("at"))
-    .values(disabled=bindparam("off"), disabled_reason=bindparam("why"))
+    .values(
+        disabled=bindparam("off"), disabled_reason=bindparam("why"), disabled_by=bindparam("who")
+    )
 )
 _TOUCH = (
     update(Service)
@@ -78,11 +88,48 @@ def every(
     return connection.execute(_ALL.filter_by(**filters)).all()
 
 
+def get(connection: Connection, service_id: int) -> Record | None:
+    """Return a service, None if there is none with this id."""
+    return connection.execute(_ALL.where(Service.id == service_id)).one_or_none()
+
+
+def silent(connection: Connection, before: datetime.datetime) -> Sequence[Record]:
+    """Return ``host, last_seen_at, stopped`` of the agents that stopped, or are silent so long."""
+    return connection.execute(_SILENT, {"before": before}).all()
+
+
+def signing_keys(
+    connection: Connection, now: datetime.datetime, down_time: float
+) -> set[str | None]:
+    """Return the short names of the keys that conductors sign with which are up.
+
+    None stands for one that does not sign.
+
+    :param down_time: seconds of silence after which a conductor counts as down
+    """
+    since = now - datetime.timedelta(seconds=down_time)
+    return {
+        row.facts[SIGNING_KEY]
+        for row in every(connection, binary=CONDUCTOR)
+        if row.facts and SIGNING_KEY in row.facts and not row.stopped and row.last_seen_at >= since
+    }
+
+
 def switch(
-    connection: Connection, binary: str, host: str, *, disabled: bool, reason: str | None
+    connection: Connection,
+    binary: str,
+    host: str,
+    *,
+    disabled: bool,
+    reason: str | None,
+    by: str | None = None,
 ) -> bool:
-    """Disable or enable a service; False if there is no such one."""
-    values = {"of": binary, "at": host, "off": disabled, "why": reason}
+    """Disable or enable a service; False if there is no such one.
+
+    :param by: who does it, remembered as long as the service is disabled; None if unknown
+    """
+    who = by if disabled else None
+    values = {"of": binary, "at": host, "off": disabled, "why": reason, "who": who}
     if not every(connection, binary=binary, host=host):
         return False
     connection.execute(_SWITCH, values)

@@ -11,10 +11,10 @@ and within a request no longer than its allowance lasts (:mod:`labapi.db.allowan
 
 from __future__ import annotations
 
-import queue
+import contextlib
+import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +26,7 @@ from sqlalchemy import Connection, Engine, NullPool, event, exc
 from labapi import tls
 from labapi.db import allowance, outage
 from labapi.db.mariadb import Connection as MariaDBConnection
+from labapi.db.pools import RECYCLE, Kept, Pool
 from labapi.exceptions import ConfigError, DatabaseUnavailable
 
 LOG = log.getLogger(__name__)
@@ -36,53 +37,30 @@ T = TypeVar("T")
 Record = sqlalchemy.Row[*tuple[Any, ...]]
 
 ATTEMPTS = 5
+_PORTS = {"mysql": 3306, "mariadb": 3306}  # of a URL that names none
 
 
 def url_of(conf: cfg.ConfigOpts) -> sqlalchemy.URL:
     """Return the database's URL: the one configured, or an SQLite file in ``state_path``.
 
-    :raises ConfigError: this is not the URL of a database
+    :raises ConfigError: this is not the URL of a database, or names a driver that is not ours
     """
     if not conf.database.connection:
         return sqlalchemy.URL.create(
             "sqlite", database=str(Path(conf.state_path).absolute() / "labapi.sqlite")
         )
     try:
-        return sqlalchemy.make_url(conf.database.connection)
+        url = sqlalchemy.make_url(conf.database.connection)
     # A ValueError is of what stands where the port should: part of a password with a / in it.
     except (exc.ArgumentError, ValueError):
         raise ConfigError("[database] connection is not an SQLAlchemy URL") from None
-
-
-class _Pool:
-    """Connections of one kind, lent to no more at a time than there are.
-
-    :param connect: what lends one
-    """
-
-    def __init__(self, connect: Callable[[], Any], engine: Engine, options: Any) -> None:
-        self.engine = engine
-        self.connect = connect
-        self._timeout: float = options.timeout
-        self._free: queue.SimpleQueue[None] = queue.SimpleQueue()
-        for _ in range(options.pool_size + options.max_overflow):
-            self._free.put(None)
-
-    def run(self, query: Callable[..., T], args: Any, kwargs: Any) -> T:
-        """Run ``query(connection, …)`` once.
-
-        :raises DatabaseUnavailable: no connection becomes free in time
-        """
-        try:
-            # SQLAlchemy's own wait takes always as long.
-            self._free.get(timeout=allowance.shortened(self._timeout))
-        except queue.Empty:
-            raise DatabaseUnavailable("the database is too busy") from None
-        try:
-            with self.connect() as connection:
-                return query(connection, *args, **kwargs)
-        finally:
-            self._free.put(None)
+    if url.get_backend_name() in _PORTS and url.get_driver_name() != "pymysql":
+        # Sessions of another would not be READ COMMITTED, and would wait for as long as they like.
+        raise ConfigError(
+            f"[database] connection begins with {url.drivername}://; the driver of labapi is"
+            " PyMySQL: mysql+pymysql://"
+        )
+    return url
 
 
 class Database:
@@ -94,10 +72,13 @@ class Database:
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self.url = url_of(conf)
-        self.shown = self.url.set(query={}).render_as_string(hide_password=True)
+        port = self.url.port or _PORTS.get(self.url.get_backend_name())
+        self.shown = self.url.set(query={}, port=port).render_as_string(hide_password=True)
         options = self._options = conf.database
         self._tls = tls.files("database", options)
         waits = (options.timeout,) * 3
+        # How long SQLite waits for a lock is told to each connection that SQLAlchemy's pool lends.
+        keeps = self.url.get_backend_name() != "sqlite"
         try:
             statements = _engine(
                 self.url,
@@ -105,14 +86,16 @@ class Database:
                 *waits,
                 isolation_level="AUTOCOMMIT",
                 skip_autocommit_rollback=True,
-                **_pooled(options),
+                **({"poolclass": NullPool} if keeps else _pooled(options)),
             )
             transactions = _engine(self.url, self._tls, *waits, **_pooled(options))
         except (exc.ArgumentError, exc.NoSuchModuleError, ImportError) as error:
             raise ConfigError(f"[database] connection: {error}") from None
         _begin_by_itself(transactions)
-        self._statements = _Pool(statements.connect, statements, options)
-        self._transactions = _Pool(transactions.begin, transactions, options)
+        self._statements = (
+            Kept(statements, options) if keeps else Pool(statements.connect, statements, options)
+        )
+        self._transactions = Pool(transactions.begin, transactions, options)
 
     def read(self, query: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run ``query(connection, …)`` outside a transaction.
@@ -142,14 +125,14 @@ class Database:
 
     def close(self) -> None:
         """Close all connections; later use opens new ones."""
-        self._statements.engine.dispose()
-        self._transactions.engine.dispose()
+        self._statements.close()
+        self._transactions.close()
 
     def engine(self) -> Engine:
         """Return the engine of transactions."""
         return self._transactions.engine
 
-    @contextmanager
+    @contextlib.contextmanager
     def patient(self, answer: float, lock: float) -> Iterator[Connection]:
         """Lend a connection in a transaction, for statements that take long.
 
@@ -163,7 +146,7 @@ class Database:
         with engine.begin() as connection:
             yield connection
 
-    def _run(self, pool: _Pool, query: Callable[..., T], args: Any, kwargs: Any) -> T:
+    def _run(self, pool: Pool, query: Callable[..., T], args: Any, kwargs: Any) -> T:
         given = allowance.current()
         if given is None:
             return self._try(pool, query, args, kwargs)
@@ -174,21 +157,31 @@ class Database:
         finally:
             given.end()
 
-    def _try(self, pool: _Pool, query: Callable[..., T], args: Any, kwargs: Any) -> T:
+    def _try(self, pool: Pool, query: Callable[..., T], args: Any, kwargs: Any) -> T:
         began = time.monotonic()
-        for attempt in range(1, ATTEMPTS + 1):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 return pool.run(query, args, kwargs)
             except exc.DBAPIError as error:
                 waited = time.monotonic() - began
                 late = waited >= self._options.timeout or allowance.remaining() <= 0
-                if late or attempt == ATTEMPTS or not outage.is_worth_a_retry(error):
-                    if outage.is_outage(error) or outage.is_refusal(error):
-                        raise DatabaseUnavailable("the database is away") from error.orig
+                # Of those in a deadlock one goes on, so that each of many has its turn.
+                last = attempt >= ATTEMPTS and not outage.is_deadlock(error)
+                if late or last or not outage.is_worth_a_retry(error):
+                    if outage.is_outage(error):
+                        raise DatabaseUnavailable("the database is away") from self._cause(error)
+                    if outage.is_refusal(error):
+                        why = "the database refuses this service"
+                        raise DatabaseUnavailable(why) from self._cause(error)
                     raise
                 LOG.debug("transaction runs again: %s", error.orig)
-                time.sleep(0.01 * attempt)
-        raise AssertionError  # the loop returns or raises
+                # Not all at the same moment, or the same ones meet again.
+                time.sleep(random.uniform(0, 0.02 * min(attempt, ATTEMPTS)))  # noqa: S311
+
+    def _cause(self, error: exc.DBAPIError) -> Exception:
+        return outage.cause(error, self.shown)
 
 
 def _engine(
@@ -223,10 +216,16 @@ def _engine(
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "checkout", _wait_no_longer(lock))
     elif url.get_driver_name() == "pymysql":
+        event.listen(engine, "handle_error", _leave_lost_node)
         event.listen(
             engine, "do_connect", lambda _, __, args, more: MariaDBConnection(*args, **more)
         )
     return engine
+
+
+def _leave_lost_node(context: Any) -> None:
+    if outage.is_of_a_lost_node(context.original_exception):
+        context.is_disconnect = True
 
 
 def _pooled(options: Any) -> dict[str, Any]:
@@ -234,7 +233,7 @@ def _pooled(options: Any) -> dict[str, Any]:
         "pool_size": options.pool_size,
         "max_overflow": options.max_overflow,
         "pool_timeout": options.timeout,
-        "pool_recycle": 3600,
+        "pool_recycle": RECYCLE,
     }
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Connection,
     Text,
     bindparam,
-    exists,
+    case,
     func,
     insert,
+    literal,
     or_,
     select,
     type_coerce,
@@ -23,10 +25,18 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from labapi.case import State
+from labapi.db import groups
 from labapi.db.hosts import LIVE, PLUGINS
-from labapi.db.models import FormerHost, Host, JSONText, OutputChunk, Service, TestCase
+from labapi.db.models import (
+    CANNOT_BE_SHOWN,
+    FormerHost,
+    Host,
+    JSONText,
+    OutputChunk,
+    Service,
+    TestCase,
+)
 from labapi.db.prepared import Prepared
-from labapi.db.queue import ACTIVE_CASES
 from labapi.db.session import Record
 
 # Statements are built once: building one takes longer than running it.
@@ -37,7 +47,9 @@ _CASE = (
     .outerjoin(Host, Host.host == TestCase.host)
     .outerjoin(FormerHost, FormerHost.host == TestCase.host)
 )
-_THESE = _CASE.where(TestCase.id.in_(bindparam("ids", expanding=True))).order_by(TestCase.id.desc())
+_THESE = Prepared(
+    _CASE.where(TestCase.id.in_(bindparam("ids", expanding=True))).order_by(TestCase.id.desc())
+)
 # Bytes of parameters and data in a page: strangers fill them, and decoded they take twenty times as
 # much memory.
 PAGE_BYTES = 1024 * 1024
@@ -59,6 +71,47 @@ _ENDING = Prepared(
         TestCase.uuid == bindparam("uuid"), TestCase.state == State.FINISHED
     )
 )
+_PLACED = (
+    select(
+        TestCase.uuid,
+        TestCase.project_id,
+        TestCase.host,
+        TestCase.state,
+        TestCase.placement,
+        func.coalesce(Host.meta, FormerHost.meta, type_=JSONText).label("host_meta"),
+    )
+    .outerjoin(Host, Host.host == TestCase.host)
+    .outerjoin(FormerHost, FormerHost.host == TestCase.host)
+    .where(TestCase.uuid.in_(bindparam("uuids", expanding=True)))
+)
+# Data of more characters than this are said to be too large, instead of being read.
+_MOST_DATA: BindParameter[int] = bindparam("most")
+TOO_LARGE = f'{{"{CANNOT_BE_SHOWN}":"too large for a list; GET /v2.1/testcases/{{id}} has it"}}'
+_SHORT_DATA = type_coerce(
+    case(
+        (func.length(type_coerce(TestCase.data, Text)) > _MOST_DATA, literal(TOO_LARGE)),
+        else_=type_coerce(TestCase.data, Text),
+    ),
+    JSONText,
+).label("data")
+_BATCH = (
+    _CASE.with_only_columns(
+        *[_SHORT_DATA if column.name == "data" else column for column in _CASE.selected_columns]
+    )
+    .where(TestCase.batch == bindparam("batch"))
+    .order_by(TestCase.id)
+)
+_OF_BATCH = select(TestCase.uuid).where(TestCase.batch == bindparam("batch"))
+_LEFT = (
+    select(func.count())
+    .select_from(TestCase)
+    .where(TestCase.batch == bindparam("batch"), TestCase.state != State.FINISHED)
+)
+_HEADS = (
+    select(TestCase.uuid, func.substr(OutputChunk.data, 1, bindparam("most")).label("data"))
+    .join(OutputChunk, (OutputChunk.testcase_id == TestCase.id) & (OutputChunk.offset == 0))
+    .where(TestCase.uuid.in_(bindparam("uuids", expanding=True)))
+)
 _INSERT = insert(TestCase)
 _OF_KEY = TestCase.idempotency == bindparam("key")
 _BY_KEY = _CASE.where(_OF_KEY)
@@ -78,7 +131,7 @@ _EARLIER = (
     .order_by(TestCase.created_at.desc())
     .limit(1)
 )
-# The host that a case names, and whether it has room for it.
+# The host that a case names, and whether it takes cases now.
 _HOST = select(
     Host.id,
     Host.uuid,
@@ -89,11 +142,14 @@ _HOST = select(
     Service.last_seen_at,
     Service.stopped,
     Service.disabled,
-    ACTIVE_CASES.label("active"),
-    exists().where(TestCase.state == State.QUEUED, TestCase.host == Host.host).label("waited_for"),
+    groups.closed_to(bindparam("project")).label("closed"),
 ).outerjoin(Service, LIVE)
 _HOST_NAMED = Prepared(_HOST.where(Host.host == bindparam("name")))
 _HOSTS_AT = _HOST.where(Host.address == bindparam("address"))
+_HOSTS_AT_THESE = _HOST.add_columns(Host.address).where(
+    Host.address.in_(bindparam("addresses", expanding=True))
+)
+_HOSTS_NAMED = _HOST.where(Host.host.in_(bindparam("names", expanding=True)))
 
 
 def create(connection: Connection, values: Mapping[str, Any]) -> str:
@@ -101,14 +157,31 @@ def create(connection: Connection, values: Mapping[str, Any]) -> str:
 
     :returns: its UUID, or that of the case that has this ``idempotency`` already
     """
+    return create_all(connection, [values])
+
+
+def create_all(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Add the cases of one request, all or none; the first has its ``idempotency``.
+
+    :param rows: as ``values`` of :func:`create`, all with the same columns
+    :returns: the UUID of the first, or of the case that has this ``idempotency`` already
+    """
+    first, others = rows[0], rows[1:]
     try:
-        connection.execute(_INSERT, dict(values))
+        connection.execute(_INSERT, dict(first))
     except IntegrityError:
         # It is there: another request with the same key was faster, or this transaction was
         # committed and its answer lost.
-        found = connection.execute(_TWIN, {"uuid": values["uuid"], "key": values["idempotency"]})
+        found = connection.execute(_TWIN, {"uuid": first["uuid"], "key": first["idempotency"]})
         return str(found.scalar_one())
-    return str(values["uuid"])
+    if others:
+        connection.execute(_INSERT, [dict(row) for row in others])
+    return str(first["uuid"])
+
+
+def add(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Add cases that nobody else adds: columns as :func:`create_all` takes them."""
+    connection.execute(_INSERT, [dict(row) for row in rows])
 
 
 def with_key(connection: Connection, idempotency: str) -> Record | None:
@@ -116,9 +189,41 @@ def with_key(connection: Connection, idempotency: str) -> Record | None:
     return connection.execute(_BY_KEY, {"key": idempotency}).one_or_none()
 
 
-def get(connection: Connection, case: str) -> Record | None:
+def get(connection: Connection, uuid: str) -> Record | None:
     """Return the case with this UUID, and ``host_meta``, its host's metadata."""
-    return _BY_UUID.one_or_none(connection, {"uuid": case})
+    return _BY_UUID.one_or_none(connection, {"uuid": uuid})
+
+
+def placed(connection: Connection, cases: Iterable[str]) -> Sequence[Record]:
+    """Return where cases are: ``uuid, project_id, host, state, placement, host_meta``."""
+    return connection.execute(_PLACED, {"uuids": list(cases)}).all()
+
+
+def batch(connection: Connection, batch: str, most_data: int) -> Sequence[Record]:
+    """Return the cases of a batch in the order in which they were made, as :func:`get`.
+
+    :param most_data: characters of ``data`` beyond which it says that it cannot be shown
+    """
+    return connection.execute(_BATCH, {"batch": batch, "most": most_data}).all()
+
+
+def of_batch(connection: Connection, batch: str) -> list[str]:
+    """Return the UUIDs of the cases of a batch."""
+    return list(connection.execute(_OF_BATCH, {"batch": batch}).scalars())
+
+
+def left(connection: Connection, batch: str) -> int:
+    """Return how many cases of a batch are not finished."""
+    return int(connection.execute(_LEFT, {"batch": batch}).scalar_one())
+
+
+def heads(connection: Connection, cases: Iterable[str], most: int) -> dict[str, bytes]:
+    """Return the first pieces of the outputs of cases that have any, by UUID.
+
+    :param most: bytes of each
+    """
+    rows = connection.execute(_HEADS, {"uuids": list(cases), "most": most})
+    return {row.uuid: row.data for row in rows}
 
 
 def ending(connection: Connection, case: str) -> Record | None:
@@ -158,7 +263,7 @@ def page(
     sums = itertools.accumulate(size for _, size in found)
     ids = [row.id for row, total in zip(found[:limit], sums, strict=False) if total <= PAGE_BYTES]
     ids = ids or [row.id for row in found[:1]]
-    rows = connection.execute(_THESE, {"ids": ids}).all() if ids else []
+    rows = _THESE.all(connection, {"ids": ids}) if ids else []
     return rows, len(found) > len(ids)
 
 
@@ -182,21 +287,36 @@ def _hint(filters: Mapping[str, Any]) -> str:
     return f"IGNORE INDEX ({_INDEXES['created_at']})"
 
 
-def target(connection: Connection, name: str) -> Sequence[Record]:
-    """Return the host of this name, or else the hosts with this IP address, and how busy they are.
+def target(connection: Connection, name: str, project: str | None = None) -> Sequence[Record]:
+    """Return the host of this name, or else the hosts with this IP address.
 
+    :param project: whose case it is
     :returns: ``id, uuid, host, plugins`` (JSON text), ``meta, slots, last_seen_at, stopped``,
-        ``disabled``, ``active`` (how many cases it has been given that are not finished) and
-        ``waited_for`` (whether others wait)
+        ``disabled``, and ``closed`` (it is in groups, and none of them names the project)
     """
-    found = _HOST_NAMED.one_or_none(connection, {"name": name})
-    if found:
+    found = _HOST_NAMED.one_or_none(connection, {"name": name, "project": project})
+    if found and found.host == name:  # MariaDB does not see blanks at the end
         return [found]
     # A machine says its address itself: none may say the name of another, which is not here yet.
-    return connection.execute(_HOSTS_AT, {"address": name}).all() if _is_ip(name) else []
+    values = {"address": name, "project": project}
+    return connection.execute(_HOSTS_AT, values).all() if is_ip(name) else []
 
 
-def _is_ip(text: str) -> bool:
+def targets(connection: Connection, names: Iterable[str], project: str | None) -> Sequence[Record]:
+    """Return the hosts of these names, each as :func:`target` does."""
+    return connection.execute(_HOSTS_NAMED, {"names": list(names), "project": project}).all()
+
+
+def targets_at(
+    connection: Connection, addresses: Iterable[str], project: str | None
+) -> Sequence[Record]:
+    """Return the hosts with these IP addresses, each as :func:`target` does, and ``address``."""
+    values = {"addresses": list(addresses), "project": project}
+    return connection.execute(_HOSTS_AT_THESE, values).all()
+
+
+def is_ip(text: str) -> bool:
+    """Say whether a text is an IP address, as no host is called."""
     try:
         ipaddress.ip_address(text)
     except ValueError:

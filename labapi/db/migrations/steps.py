@@ -41,6 +41,14 @@ def add_column(table: str, column: sa.Column[Any]) -> None:
         op.add_column(table, column)
 
 
+def allow_null(table: str, name: str, of: sa.types.TypeEngine[Any]) -> None:
+    """Let a column of this type be null unless it may be; SQLite copies the table for it."""
+    columns = sa.inspect(op.get_bind()).get_columns(table)
+    if not next(column for column in columns if column["name"] == name)["nullable"]:
+        with op.batch_alter_table(table) as batch:
+            batch.alter_column(name, existing_type=of, nullable=True)
+
+
 def drop_column(table: str, name: str) -> None:
     """Drop a column if it is there."""
     if name in _columns(table):
