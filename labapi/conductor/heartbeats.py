@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import datetime
 import random
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -25,18 +24,15 @@ from oslo_config import cfg
 from oslo_log import log
 from sqlalchemy import Connection
 
-from labapi.conductor import events, forgotten, orders
+from labapi.case import Reason, Result
+from labapi.conductor import events, forgotten, lease_keys, orders, welcome
+from labapi.conductor.meters import Meters
+from labapi.conductor.trust import Distrust
 from labapi.db import attempts, hosts, services
 from labapi.db.session import Database, Record
 from labapi.exceptions import BrokerUnavailable
-from labapi.rpc.messages import (
-    Announce,
-    Goodbye,
-    Heartbeat,
-    Introduce,
-    Message,
-    Welcome,
-)
+from labapi.rpc import signing
+from labapi.rpc.messages import Announce, Goodbye, Heartbeat, Introduce, Message
 from labapi.rpc.publisher import Envelope, Publisher
 from labapi.rpc.tally import LOG_INTERVAL, Tally
 from labapi.rpc.transport import HOST_NAME, control_key
@@ -44,8 +40,6 @@ from labapi.servicegroup.driver import Liveness
 
 LOG = log.getLogger(__name__)
 
-CHALLENGE = re.compile(r"[0-9a-f]{32}", re.ASCII)
-ANSWER_EXPIRES = 30.0  # seconds; the agent takes no later answer
 MAX_ID = 36  # characters of an agent's UUID
 FEW = 100  # signs in a batch, up to which each of them is looked at closely
 MAX_FACTS = 8192  # bytes of JSON; an agent that tells more is up, but its facts are not kept
@@ -92,6 +86,7 @@ class Heartbeats:
 
     :param arrived: called with the names of hosts that announced themselves
     :param guarded: False to let any agent take over any host
+    :ivar distrust: which hosts refuse what is signed here
     """
 
     def __init__(
@@ -103,7 +98,9 @@ class Heartbeats:
         *,
         liveness: Liveness,
         guarded: bool = True,
+        meters: Meters | None = None,
     ) -> None:
+        self._meters = meters or Meters()
         self._facts_interval: float = conf.conductor.facts_interval
         self._max_attempts: int = conf.conductor.max_attempts
         self._database = database
@@ -115,6 +112,7 @@ class Heartbeats:
         self._disputed: dict[str, tuple[str, float]] = {}
         self._bound = orders.Bound()
         self._talkative = Tally()
+        self.distrust = Distrust()
 
     def handle(self, messages: list[Message]) -> None:
         """Write a batch down; ask hosts that nobody knows to introduce themselves."""
@@ -137,13 +135,17 @@ class Heartbeats:
         if not heard.complete:
             self._known.clear()  # somebody removed hosts: look at everything once
         self._remember(heard.known, {sign.host for sign in close if isinstance(sign, Heartbeat)})
+        announced = {s.host: s.trusted_keys for s in close if isinstance(s, Announce)}
+        self.distrust.note(announced, signing.key_of(self._publisher.signer))
         self._answer(close, heard.refused, _strangers(close, heard.known))
+        self._meters.ended(Result.ERROR, Reason.AGENT_LOST, len(heard.lost.ended))
         events.announce(self._publisher, events.of_lost(heard.lost))
         refused = {sign.host for sign in heard.refused}
         beats = [s for s in signs if isinstance(s, Heartbeat) and s.host not in refused]
         stale = orders.stale(self._database, beats)
         orders.end(self._publisher, self._bound.keep(stale))
-        self._arrived({sign.host for sign in close if isinstance(sign, Announce)})
+        self._send(lease_keys.corrections(self._database, beats, now))
+        self._arrived(announced)
 
     def _usual(self, signs: list[Sign]) -> set[str]:
         """Return the hosts that only go on as before."""
@@ -160,6 +162,7 @@ class Heartbeats:
                 and (known.agent, known.session) == (sign.agent, sign.session)
                 and now < known.until
                 and sign.challenge is None
+                and not sign.stopping
             )
             (usual if goes_on else other).add(sign.host)
         return usual - other
@@ -175,7 +178,7 @@ class Heartbeats:
         gone: dict[str, Facts | None] = {}
         for sign in signs:
             # The last word of a host counts: an agent that stopped and started again is here.
-            here, away = (gone, alive) if isinstance(sign, Goodbye) else (alive, gone)
+            here, away = (gone, alive) if _leaves(sign) else (alive, gone)
             here[sign.host] = self._facts(sign, now) or here.get(sign.host)
             away.pop(sign.host, None)
         # Of several announcements in one batch, a host's last one counts.
@@ -210,12 +213,12 @@ class Heartbeats:
             self._known[row.host] = _Known(row.id, row.agent, row.session, until)
 
     def _facts(self, sign: Sign, now: datetime.datetime) -> Facts | None:
-        """Return what a heartbeat tells, with how far its clock is from ours, in seconds.
+        """Return what a sign tells of the machine, with how far its clock is from ours, in seconds.
 
         The skew is that of the moment of writing, so it is low by the time on the way: at most
         ``heartbeat_pace`` and what the broker takes.
         """
-        if not isinstance(sign, Heartbeat):
+        if isinstance(sign, Goodbye) or sign.clock is None:
             return None
         skew = {"clock_skew": round(sign.clock - now.timestamp(), 1) + 0.0}  # never -0.0
         if len(msgspec.json.encode(sign.facts)) > MAX_FACTS:
@@ -245,14 +248,17 @@ class Heartbeats:
         latest = {sign.host: sign for sign in refused}
         for sign in latest.values():
             self._note_dispute(sign)
-            envelopes.append(_welcome(sign, accepted=False))
-        asking = {sign.host: sign for sign in signs if _challenge(sign)}
-        envelopes += [_welcome(sign) for sign in asking.values()]
+            envelopes.append(welcome.to(sign, accepted=False))
+        asking = {sign.host: sign for sign in signs if welcome.challenge(sign)}
+        envelopes += [welcome.to(sign) for sign in asking.values()]
+        self._send(envelopes)
+
+    def _send(self, envelopes: list[Envelope]) -> None:
         try:
             if envelopes:
                 self._publisher.publish(envelopes)
         except BrokerUnavailable as error:
-            LOG.warning("%d hosts were not answered: %s", len(envelopes), error)
+            LOG.log(error.level, "%d hosts were not answered: %s", len(envelopes), error)
 
 
 def _strangers(signs: list[Sign], known: Mapping[str, Record]) -> list[str]:
@@ -263,27 +269,16 @@ def _strangers(signs: list[Sign], known: Mapping[str, Record]) -> list[str]:
             sign.host
             for sign in signs
             if isinstance(sign, Heartbeat)
+            and not sign.stopping
             and sign.host not in introduced
             and (sign.host not in known or known[sign.host].session != sign.session)
         }
     )
 
 
-def _challenge(sign: Sign) -> str:
-    """Return the challenge that a sign of life comes with, empty if none."""
-    challenge = None if isinstance(sign, Goodbye) else sign.challenge
-    return challenge if challenge and CHALLENGE.fullmatch(challenge) else ""
-
-
-def _welcome(sign: Sign, *, accepted: bool = True) -> Envelope:
-    welcome = Welcome(
-        host=sign.host,
-        agent=sign.agent,
-        challenge=_challenge(sign),
-        clock=time.time(),
-        accepted=accepted,
-    )
-    return Envelope(welcome, control_key(sign.host), expires=ANSWER_EXPIRES)
+def _leaves(sign: Sign) -> bool:
+    """Say whether a host is to be given nothing more: its agent has stopped, or soon will."""
+    return isinstance(sign, Goodbye) or (isinstance(sign, Heartbeat) and sign.stopping)
 
 
 def said(announced: Announce) -> dict[str, Any]:
@@ -295,5 +290,6 @@ def said(announced: Announce) -> dict[str, Any]:
         "slots": announced.slots,
         "plugins": announced.plugins,
         "journal": announced.journal,
+        "trusted_keys": announced.trusted_keys,
         "session": announced.session,
     }

@@ -1,4 +1,4 @@
-"""Taking out what is older than ``[conductor] keep_cases``, ``keep_output`` and ``keep_hosts``."""
+"""Taking out what is older than ``[conductor] keep_cases`` and its like say (``OPTIONS``)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from labapi.trouble import Trouble
 LOG = log.getLogger(__name__)
 
 INTERVAL = 3600.0  # seconds between looks for what has become old
-OPTIONS = ("keep_cases", "keep_output", "keep_hosts")
+OPTIONS = ("keep_cases", "keep_output", "keep_leases", "keep_hosts")
 
 
 class Housekeeping(threading.Thread):
@@ -67,6 +67,8 @@ class Housekeeping(threading.Thread):
             done["cases"] = self._purge().cases(Old(before["keep_cases"]))
         if "keep_output" in before:
             done["pieces of output"] = self._purge().output(Old(before["keep_output"]))
+        if "keep_leases" in before:
+            done["leases"] = self._purge().leases(before["keep_leases"])
         if "keep_hosts" in before:
             done["hosts"] = purge.hosts(self._database, before["keep_hosts"])
         removed = ", ".join(f"{count} {what}" for what, count in done.items() if count)

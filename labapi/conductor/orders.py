@@ -57,7 +57,7 @@ class Bound:
 def stale(database: Database, beats: Iterable[Heartbeat]) -> set[Stale]:
     """Return what hosts say that they have in hand although it was given up."""
     held = {Stale(case, one, beat.host) for beat in beats for one, case in beat.held.items()}
-    return held - database.read(attempts.current, {one.case for one in held}) if held else held
+    return held - database.read(attempts.rightly_held, {one.case for one in held}) if held else held
 
 
 def end(publisher: Publisher, stale: Iterable[Stale]) -> None:
@@ -76,4 +76,4 @@ def end(publisher: Publisher, stale: Iterable[Stale]) -> None:
     try:
         publisher.publish(envelopes)
     except BrokerUnavailable as error:
-        LOG.warning("%d attempts that were given up go on: %s", len(envelopes), error)
+        LOG.log(error.level, "%d attempts that were given up go on: %s", len(envelopes), error)

@@ -13,23 +13,28 @@ from oslo_log import log
 from labapi.case import ACTIVE, Reason, Result, State
 from labapi.conductor import events, orders, remarks
 from labapi.conductor.dispatch import Dispatcher
+from labapi.conductor.health import Health
 from labapi.conductor.hearing import Hearing
+from labapi.conductor.leases import Leases
+from labapi.conductor.meters import Meters
 from labapi.conductor.orders import Stale
+from labapi.conductor.watch import Watch
 from labapi.db import attempts, queue, services
-from labapi.db import hosts as host_queries
 from labapi.db.session import Database, Record
+from labapi.rpc import signing
 from labapi.rpc.messages import CaseChanged
 from labapi.rpc.publisher import Publisher
 from labapi.trouble import Trouble
 
 LOG = log.getLogger(__name__)
 
-BINARY = "labapi-conductor"
+BINARY = services.CONDUCTOR
 
 # Verdicts on an unfinished case: (reason, detail). FAIL is the test's to say; these are ERROR.
 LOST = (Reason.AGENT_LOST, "the host's agent was not heard of any more while the case ran")
 OVERDUE = (Reason.AGENT_LOST, "the host's agent is up but did not report the case's end in time")
 EXPIRED = (Reason.EXPIRED, "the host did not take the case in time")
+UNPLACED = (Reason.EXPIRED, "no host could take the case in time")
 
 UNTOUCHED = "the host was stopped before the case came"
 
@@ -60,6 +65,7 @@ class Reaper(threading.Thread):
         publisher: Publisher,
         dispatcher: Dispatcher,
         hearing: Hearing,
+        meters: Meters | None = None,
     ) -> None:
         super().__init__(name="reaper", daemon=True)
         self._conf = conf.conductor
@@ -69,7 +75,10 @@ class Reaper(threading.Thread):
         self._hearing = hearing
         self._lost_after: float = max(self._conf.lost_after, self._conf.service_down_time)
         self._down_at: dict[str, datetime.datetime] = {}  # host → when it was seen down last
-        self._waiting = remarks.Waiting(database)
+        self._leases = Leases(conf, database, dispatcher.hosts)
+        self._health = Health(conf, database, dispatcher.liveness, dispatcher.send_given)
+        self._meters = meters or Meters()
+        self._watch = Watch(database, dispatcher.liveness, self._is_down, self._meters)
         self._stopping = threading.Event()
 
     def stop(self, timeout: float = 10.0) -> None:
@@ -80,6 +89,8 @@ class Reaper(threading.Thread):
     def run(self) -> None:
         """Sweep until stopped; the next sweep comes, whatever one met."""
         trouble = Trouble(LOG, "reaper: the look at what is unfinished")
+        with trouble.told():  # it is seen from its start, not from its first sweep
+            self._beat(datetime.datetime.now(datetime.UTC))
         while not self._stopping.wait(self._conf.sweep_interval):
             with trouble.told():
                 self.sweep(datetime.datetime.now(datetime.UTC))
@@ -90,23 +101,24 @@ class Reaper(threading.Thread):
         """Look once over everything that is unfinished."""
         self._beat(now)
         self._hearing.listen(now)
-        hosts = self._database.read(queue.waiting_hosts)
-        self._dispatcher.dispatch(hosts)
-        self._look_after_waiting(hosts, now)
+        self._leases.sweep(now)
+        self._dispatcher.sweep()
+        self._watch.look(now)
         oldest = now - datetime.timedelta(seconds=self._conf.queue_timeout)
         waited = self._database.read(attempts.expired, oldest)
-        self._finish(waited, now, (State.QUEUED,), EXPIRED)
+        named = [case.uuid for case in waited if case.host is not None]
+        self._finish(named, now, (State.QUEUED,), EXPIRED)
+        others = [case.uuid for case in waited if case.host is None]
+        self._finish(others, now, (State.QUEUED,), UNPLACED)
         self._look_after_active(now)
+        self._health.sweep(now)
 
     def _beat(self, now: datetime.datetime, *, stopped: bool = False) -> None:
-        beat = {self._conf.host: None}
+        beat = {self._conf.host: {services.SIGNING_KEY: signing.key_of(self._publisher.signer)}}
         self._database.write(services.beat, BINARY, beat, now, stopped=stopped)
 
-    def _look_after_waiting(self, hosts: list[str], now: datetime.datetime) -> None:
-        rows = self._database.read(host_queries.heard, hosts) if hosts else []
-        down = {row.host: row for row in rows if self._silence(row, row.last_seen_at, now)[0]}
-        told = {host: remarks.of_waiting(row) for host, row in down.items()}
-        self._waiting.tell(told, set(hosts) - down.keys())
+    def _is_down(self, host: Record, now: datetime.datetime) -> bool:
+        return self._silence(host, host.last_seen_at, now)[0]
 
     def _look_after_active(self, now: datetime.datetime) -> None:
         settled = now - datetime.timedelta(seconds=min(5.0, self._conf.sweep_interval))
@@ -120,6 +132,7 @@ class Reaper(threading.Thread):
         if found.lost:
             limit = self._conf.max_attempts
             lost = self._database.write(attempts.lose, found.lost, now, LOST[1], max_attempts=limit)
+            self._meters.ended(Result.ERROR, LOST[0], len(lost.ended))
             LOG.warning("%d cases ended as ERROR/%s", len(lost.ended), LOST[0])
             events.announce(self._publisher, events.of_lost(lost))
         for verdict, cases in found.verdicts.items():
@@ -205,6 +218,7 @@ class Reaper(threading.Thread):
             detail=detail,
         )
         if ended:
+            self._meters.ended(Result.ERROR, reason, len(ended))
             LOG.warning("%d cases ended as ERROR/%s", len(ended), reason)
         events.announce(
             self._publisher,

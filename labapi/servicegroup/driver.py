@@ -64,6 +64,17 @@ def heard_lately(row: Any, now: datetime.datetime, down_time: float) -> bool:
     return bool((now - row.last_seen_at).total_seconds() <= down_time)
 
 
+def silence_of(row: Any) -> str:
+    """Say why an agent is down, and since when.
+
+    :param row: with ``last_seen_at`` and ``stopped``
+    """
+    if row.last_seen_at is None:
+        return "it was never heard of"
+    how = "its agent was told to stop, last heard of at" if row.stopped else "last heard of at"
+    return f"{how} {row.last_seen_at:%Y-%m-%dT%H:%M:%SZ}"
+
+
 def load(conf: cfg.ConfigOpts) -> Liveness:
     """Return the driver that is configured.
 
