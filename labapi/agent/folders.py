@@ -15,7 +15,7 @@ from labapi.agent import mounts
 LOG = log.getLogger(__name__)
 
 
-def remove(folder: Path) -> None:
+def remove(folder: str | Path) -> None:
     """Remove a folder with its contents, but nothing that is mounted there; log what stays."""
     try:
         os.rmdir(folder)
@@ -25,7 +25,7 @@ def remove(folder: Path) -> None:
         if mounted := _mounts_below(folder):
             LOG.error("%s is not removed: %s is mounted there", folder, mounted[0])
         else:
-            _empty(folder)
+            _empty(Path(folder))
 
 
 def _empty(folder: Path) -> None:
@@ -41,11 +41,11 @@ def _empty(folder: Path) -> None:
             )
 
 
-def _mounts_below(folder: Path) -> list[str]:
+def _mounts_below(folder: str | Path) -> list[str]:
     """Return what is mounted at or below a folder."""
     try:
         points = [mount.point for mount in mounts.read()]
     except OSError as error:
         LOG.error("cannot see what is mounted: %s", error)
         return [str(folder)]
-    return [point for point in points if Path(point).is_relative_to(folder.resolve())]
+    return [point for point in points if Path(point).is_relative_to(Path(folder).resolve())]

@@ -3,45 +3,40 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 import threading
 import time
 
 from oslo_config import cfg
 from oslo_log import log
 
-from labapi.agent.attempts.attempt import ID, Attempt, Ending
+from labapi.agent import meters
+from labapi.agent.attempts.attempt import Attempt, Ending
 from labapi.agent.attempts.journal import Journal
 from labapi.agent.attempts.runner import Runner, stopped, with_remains
 from labapi.agent.attempts.slots import Slots
 from labapi.agent.catalogue import Catalogue
-from labapi.agent.errors import CannotStart
+from labapi.agent.intake import Intake
+from labapi.agent.link import lease_keys
+from labapi.agent.link.link import Link
+from labapi.agent.link.reading import Reading
 from labapi.agent.link.reporter import Reporter
 from labapi.agent.link.signs import SignsOfLife
 from labapi.agent.link.teller import Teller
 from labapi.agent.link.trust import Trust
+from labapi.agent.meters import Numbers
 from labapi.agent.plugins.run import Surroundings
 from labapi.agent.processes import cgroup, limits
 from labapi.agent.processes.children import CHILDREN
 from labapi.agent.recovery import recover
 from labapi.agent.state import StateFolder
 from labapi.agent.timers import Duties, Timers
-from labapi.case import Reason, Result
-from labapi.exceptions import Unavailable
-from labapi.rpc.consumer import BatchConsumer
-from labapi.rpc.messages import (
-    CancelCase,
-    Introduce,
-    Message,
-    RunCase,
-    Welcome,
-)
+from labapi.case import Reason
 from labapi.rpc.transport import Transport, agent_queue, control_queue
 
 LOG = log.getLogger(__name__)
 
 CONTROL_BATCH = 50  # messages
-ROOM_WAIT = 5.0  # seconds that commands wait here for room; the broker tolerates as much silence
+LOOK = 0.2  # seconds between looks, while running cases are waited for, whether to hurry
 LAST_WORDS = 1.0  # seconds of the time for stopping that are kept for sending reports
 
 
@@ -55,12 +50,10 @@ class Agent:
 
     def __init__(self, conf: cfg.ConfigOpts, transport: Transport) -> None:
         self._options = conf.agent
+        self._resend_expiry: float = conf.agent.resend_expiry
         self._state_path: str = conf.state_path
         self._transport = transport
         self.host: str = conf.agent.host
-        # Held while attempts enter and while one is cancelled: a cancellation never falls between
-        # the journal and the slots.
-        self._intake = threading.Lock()
         self.alive = False
 
     def start(self) -> None:
@@ -75,7 +68,7 @@ class Agent:
             self._close = opened.pop_all().close
         CHILDREN.adopt_orphans()
         self._signs.announce()
-        for thread in (self._reporter, self._timers, *self._consumers):
+        for thread in (self._link, self._timers):
             thread.start()
         self.alive = True
 
@@ -98,15 +91,19 @@ class Agent:
             opened.callback(groups.close)
         self._surroundings = Surroundings(self._state.work, options.kill_grace, bounds, groups)
         self._assemble()
+        numbers = Numbers(self._slots.counts, self._teller.ended, self._reporter.unsent)
+        if (page := meters.page(options, numbers)) is not None:
+            page.start()
+            opened.callback(page.stop)
 
     def _assemble(self) -> None:
         options = self._options
         self._reporter = Reporter(
-            self._transport,
             self.host,
+            wake=lambda: self._link.wake(),
             confirmed=lambda reports: self._teller.confirmed(reports),
             lost=lambda: self._signs.lost_contact(),
-            back=self._introduce,
+            back=lambda: self._signs.announce(),
         )
         self._teller = Teller(self.host, self._journal, self._reporter)
         runner = Runner(self._catalogue, self._journal, self._surroundings, self._teller.report)
@@ -120,6 +117,7 @@ class Agent:
             slots=self._slots,
             reporter=self._reporter,
             trust=self._trust,
+            keys=lease_keys.load(options, self._state.path),
         )
         duties = Duties(
             heartbeat=self._signs.beat,
@@ -132,28 +130,70 @@ class Agent:
             grace=options.kill_grace,
         )
         self._timers = Timers(self._slots, duties)
-        trust = self._trust
-        self._consumers = [
-            BatchConsumer(
-                self._transport,
-                [queue],
-                handle,
-                name=name,
-                batch=batch,
-                verifier=check,
-                keep_dropped=False,
-            )
-            for queue, handle, name, batch, check in (
-                (agent_queue(self.host), self._take, "agent-cases", options.slots, trust.cases),
-                (
-                    control_queue(self.host),
-                    self._obey,
-                    "agent-control",
-                    CONTROL_BATCH,
-                    trust.control,
-                ),
-            )
-        ]
+        self._intake = Intake(
+            options,
+            self._state.agent,
+            journal=self._journal,
+            slots=self._slots,
+            timers=self._timers,
+            signs=self._signs,
+            teller=self._teller,
+            trust=self._trust,
+        )
+        self._trust.answer_unknown(self._intake.distrust)
+        self._connect(options.slots, options.max_waiting)
+
+    def _connect(self, slots: int, max_waiting: int) -> None:
+        """Make what reads the two queues, and the link."""
+        self._cases = Reading(
+            "agent-cases",
+            agent_queue(self.host),
+            self._intake.take,
+            batch=slots,
+            verifier=self._trust.cases,
+            alone=False,
+            ready=lambda: self._slots.room(max_waiting),
+        )
+        self._control = Reading(
+            "agent-control",
+            control_queue(self.host),
+            self._intake.obey,
+            batch=CONTROL_BATCH,
+            verifier=self._trust.control,
+            alone=True,
+        )
+        # Control first: cases are acknowledged with all that came before them.
+        self._link = Link(self._transport, [self._control, self._cases], self._reporter)
+
+    @property
+    def plugins(self) -> list[str]:
+        """The names of the plugins that it has loaded."""
+        return list(self._catalogue.described())
+
+    def reload_keys(self) -> None:
+        """Read the keys of the conductors again, and tell the conductors which these are."""
+        if self._trust.reload():
+            self._signs.announce()
+
+    def drain(self, timeout: float, hurry: threading.Event) -> None:
+        """Take no more cases, and let those that run end.
+
+        What waits for a slot is forgotten: the conductor resends it after the next start.
+
+        :param timeout: seconds that they have to end
+        :param hurry: ends the wait
+        """
+        if timeout <= 0:
+            return
+        self._link.stop_reading(self._cases, LAST_WORDS)
+        self._slots.shut()
+        self._intake.halt(None)
+        self._signs.stop_soon()
+        until = time.monotonic() + timeout
+        if running := len(self._slots.running()):
+            LOG.info("this agent stops when its running cases have ended: %d", running)
+        while time.monotonic() < until and not hurry.is_set() and not self._slots.end(LOOK):
+            pass
 
     def stop(self, timeout: float = 20.0) -> None:
         """End what runs, report it, say goodbye.
@@ -165,111 +205,28 @@ class Agent:
         self.alive = False
         until = time.monotonic() + timeout
         self._slots.shut()
-        for consumer in self._consumers:
-            consumer.stop(0)
-        for consumer in self._consumers:
-            consumer.join(max(0.0, until - time.monotonic()))
-        with self._intake:
-            for attempt in self._slots.drain():
-                self._teller.forget(attempt)
-            for attempt in self._slots.running():
-                attempt.stop.set(Reason.AGENT_STOPPED)
+        for reading in (self._cases, self._control):
+            self._link.stop_reading(reading, max(0.0, until - time.monotonic()))
+        self._intake.halt(Reason.AGENT_STOPPED)
         if not self._slots.end(max(0.1, until - time.monotonic() - LAST_WORDS)):
             for attempt in self._slots.running():
                 self._abandon(attempt)
         self._timers.stop()
         self._signs.leave()
-        if not self._reporter.stop(max(LAST_WORDS, until - time.monotonic())):
-            LOG.warning("the broker is away; the next start of the agent reports what is left")
-        self._close()
-
-    # Commands: each handler runs in its consumer's thread.
-
-    def _take(self, commands: list[Message]) -> None:
-        """Journal attempts, then let them run; the broker is told after this returns."""
-        if self._timers.paused:
-            # The broker has given up this connection, and the conductor perhaps this host; what
-            # is still in the pipe is as old as the pause was long.
-            raise Unavailable("this agent was stopped for a while")
-        runs = [c for c in commands if isinstance(c, RunCase) and self._is_mine(c)]
-        runs = self._trust.for_this_agent(runs, self._state.agent)
-        runs = [run for run in runs if self._is_of_this_session(run)]
-        if not self._slots.room(self._options.max_waiting, ROOM_WAIT):
-            raise Unavailable(f"{self._options.max_waiting} cases wait here already")
-        with self._intake:
-            try:
-                verdicts = self._journal.accept(runs)
-            except sqlite3.Error as error:
-                LOG.error("the journal takes no cases: %s", error)
-                why = f"no space is left for the agent's journal: {error}"
-                for run in runs:
-                    self._teller.refuse(run, Ending(Result.ERROR, Reason.NO_SPACE, why))
-                return
-            for run in runs:
-                self._admit(run, verdicts.pop(run.attempt, "new a moment ago"))
-
-    def _admit(self, run: RunCase, verdict: str) -> None:
-        if verdict == "refused":
-            self._teller.refuse(
-                run, Ending(Result.CANCELLED, Reason.CANCELLED, "it was cancelled before it came")
+        if not self._link.stop(max(LAST_WORDS, until - time.monotonic())):
+            LOG.warning(
+                "the broker did not take all reports; the next start of the agent sends the rest"
             )
-        elif verdict == "new":
-            attempt = Attempt(run, self._options.max_output)
-            try:
-                self._slots.submit(attempt)
-            except CannotStart as error:
-                self._teller.settle(attempt, Ending(Result.ERROR, Reason.CANNOT_START, str(error)))
-        else:
-            LOG.debug("attempt %s came again (%s)", run.attempt, verdict)
-            if (waiting := self._slots.waits(run.attempt)) is not None:
-                waiting.heard = time.monotonic()
-
-    def _obey(self, commands: list[Message]) -> None:
-        for command in commands:
-            if isinstance(command, CancelCase) and self._is_mine(command):
-                self._cancel(command)
-            elif isinstance(command, Introduce) and command.host == self.host:
-                self._introduce()
-            elif isinstance(command, Welcome) and command.agent == self._state.agent:
-                self._trust.welcomed(command)
+        self._close()
 
     def _resumed(self) -> None:
         self._signs.lost_contact()
-        self._introduce()
-
-    def _introduce(self) -> None:
         self._signs.announce()
-
-    def _cancel(self, command: CancelCase) -> None:
-        cancelled = Ending(Result.CANCELLED, Reason.CANCELLED, "it was cancelled before it ran")
-        with self._intake:
-            waiting = self._slots.withdraw(command.attempt)
-            if waiting is not None:
-                self._teller.settle(waiting, cancelled)
-            elif running := self._slots.running(command.attempt):
-                running[0].stop.set(Reason.CANCELLED)
-            elif self._journal.refuse(command) == "refused":
-                self._teller.refuse(command, cancelled)
-
-    def _is_mine(self, command: RunCase | CancelCase) -> bool:
-        if command.host != self.host:
-            LOG.error("a command for host %r came here; nothing is done", command.host)
-            return False
-        if not ID.fullmatch(command.attempt):
-            LOG.error("a command has no proper attempt id; nothing is done")
-            return False
-        return True
-
-    def _is_of_this_session(self, run: RunCase) -> bool:
-        if run.session in (None, self._signs.session):
-            return True
-        LOG.info("case %s was given before contact was lost; it runs if it is resent", run.case)
-        return False
 
     # Attempts: in the thread of their slot.
 
     def _run(self, runner: Runner, attempt: Attempt) -> None:
-        if time.monotonic() - attempt.heard > self._options.resend_expiry:
+        if time.monotonic() - attempt.heard > self._resend_expiry:
             LOG.warning("attempt %s is too old to start; it may be resent", attempt.id)
             self._teller.forget(attempt)
             return

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 from kombu import Connection
 
 from labapi.exceptions import ConfigError
-from labapi.rpc.transport import REPORTS, agent_queue, control_queue
+from labapi.rpc.transport import REPORTS, Transport, agent_queue, control_queue
 
 TIMEOUT = 60.0  # seconds for one rabbitmqctl
 NOTHING = "^$"
@@ -28,10 +28,12 @@ class Step:
 
     :ivar args: its arguments
     :ivar stdin: what it reads: a password in the arguments would show in the list of processes
+    :ivar done: part of the error that says that there is nothing to do any more
     """
 
     args: tuple[str, ...]
     stdin: str | None = None
+    done: str | None = None
 
     def run(self) -> None:
         """Run it.
@@ -51,6 +53,8 @@ class Step:
             raise ConfigError(f"rabbitmqctl {self.args[0]}: {error}") from error
         if done.returncode:
             said = " ".join((done.stderr or done.stdout).split())
+            if self.done and self.done in said:
+                return
             raise ConfigError(f"rabbitmqctl {self.args[0]}: {said}")
 
     def __str__(self) -> str:
@@ -91,7 +95,7 @@ def removal(host: str) -> list[Step]:
     """Return the steps that remove an agent's user and end its connections."""
     user = user_of(host)
     return [
-        Step(("delete_user", user)),
+        Step(("delete_user", user), done="does not exist"),
         Step(("close_all_user_connections", user, "the user was removed")),
     ]
 
@@ -102,19 +106,23 @@ def vhost_of(url: str) -> str:
 
 
 def url_for(url: str, host: str, vhost: str, password: str) -> str:
-    """Return a broker's URL with an agent's user instead of the one that it names."""
-    parts = urlsplit(url.partition(";")[0])
+    """Return a broker's URL with an agent's user instead of the one that it names; or several."""
+    return ";".join(_url_for(one, host, vhost, password) for one in url.split(";"))
+
+
+def _url_for(url: str, host: str, vhost: str, password: str) -> str:
+    parts = urlsplit(url)
     where = parts.netloc.rpartition("@")[2]
     login = f"{quote(user_of(host), safe='')}:{quote(password, safe='')}"
     query = f"?{parts.query}" if parts.query else ""
     return f"{parts.scheme}://{login}@{where}/{quote(vhost, safe='')}{query}"
 
 
-def declare_queues(connection: Connection, host: str) -> None:
+def declare_queues(transport: Transport, connection: Connection, host: str) -> None:
     """Make the queues of a host, which its agent may not make."""
     for queue in (agent_queue(host), control_queue(host)):
         with connection.channel() as channel:
-            queue(channel).declare()
+            transport.typed(queue)(channel).declare()
 
 
 def delete_queues(connection: Connection, host: str) -> None:

@@ -17,13 +17,14 @@ from typing import Any
 from kombu import Connection, Consumer, Queue
 from oslo_log import log
 
-from labapi.exceptions import BadMessage, ForSomebodyElse, Unavailable
-from labapi.rpc import dead_letters
-from labapi.rpc.frames import UNREADABLE, leave_bodies_alone
-from labapi.rpc.messages import MAX_REPORT, Message, decode
+from labapi.exceptions import Unavailable
+from labapi.rpc import buffered, dead_letters, outgoing
+from labapi.rpc.delivery import Delivery, Dropped, body_of
+from labapi.rpc.frames import leave_bodies_alone
+from labapi.rpc.messages import MAX_REPORT, Message
+from labapi.rpc.outage import Contact
 from labapi.rpc.signing import Verifier
-from labapi.rpc.tally import Tally
-from labapi.rpc.transport import BROKER_ERRORS, Transport, sender
+from labapi.rpc.transport import Transport
 
 LOG = log.getLogger(__name__)
 
@@ -32,22 +33,19 @@ FIRST_PAUSE = 0.2  # seconds after a first error; doubled up to [messaging] retr
 UNAVAILABLE_PAUSE = 1.0  # seconds until a batch is tried again whose handler found a server away
 BATCH_BYTES = MAX_REPORT  # a batch ends with the message that reaches so many
 
-Pair = tuple[Any, Message]  # as it came, and what it says
-
 
 class BatchConsumer(threading.Thread):
     """Reads queues in batches until it is stopped.
 
     :param transport: how to reach the broker
     :param queues: what to read
-    :param handle: gets a list of messages, which are acknowledged when it returns. When it raises
-        :class:`~labapi.exceptions.Unavailable` they are handed to it again after a pause, by this
-        consumer or another. With any other error they are handed over one by one, and a message
-        that fails alone is logged and dropped: it would fail for ever.
+    :param handle: as of :class:`~labapi.rpc.delivery.Delivery`; when it returns the messages are
+        acknowledged, and what is for later comes again after a pause, here or to another consumer
     :param batch: the most messages in one call
     :param acknowledge: False to have the broker forget messages as it sends them
     :param verifier: drops what it does not accept, before it is read
     :param keep_dropped: False where the user may not write to the queue of dead letters
+    :param seen: told of each batch: the name of the reader, its messages, and those it dropped
     :param pace: seconds to let messages gather after a batch that was not full
     :ivar connections: how often it has begun to read, over a new connection each time
     """
@@ -64,25 +62,29 @@ class BatchConsumer(threading.Thread):
         pace: float = 0.0,
         verifier: Verifier | None = None,
         keep_dropped: bool = True,
+        seen: Callable[[str, int, int], None] | None = None,
     ) -> None:
         super().__init__(name=name, daemon=True)
         self._transport = transport
         self._queues = queues
-        self._handle = handle
         self._batch = batch
         self._acknowledge = acknowledge
         self._pace = pace
-        self._verifier = verifier
         self._stopping = threading.Event()
+        self._delivery = Delivery(name, handle, verifier, self._keeps)
         self._keep_dropped = keep_dropped
+        self._seen = seen
         self._received: list[Any] = []
         self._received_bytes = 0
-        self._dropped = Tally()
-        self._away = False
-        self._fault = ""
         self._pause = 0.0
+        self._contact = Contact(name, transport.address)
         self.connections = 0
         self.consuming = threading.Event()
+
+    @property
+    def trouble(self) -> str:
+        """What keeps it from the broker, empty if nothing does."""
+        return self._contact.trouble
 
     def stop(self, timeout: float = 10.0) -> None:
         """End after the batch at hand; wait for it at most ``timeout`` seconds."""
@@ -97,41 +99,23 @@ class BatchConsumer(threading.Thread):
             try:
                 connection = self._transport.connect(heartbeat=True, guarded=True)
                 self._transport.declare(connection, *self._queues)
-                if self._away:
-                    LOG.info("%s: the message broker is back", self.name)
-                self._away = False
                 self._consume(connection)
                 self._pause = 0.0
             except Unavailable as error:
                 # Closing the connection gives the batch back to the broker, in its order.
-                LOG.warning("%s: %s; trying again", self.name, error)
+                self._delivery.note_unavailable(error)
                 self._pause = UNAVAILABLE_PAUSE
             except Exception as error:  # noqa: BLE001 - it is noted, and the lab goes on
-                self._note(error, connection)
+                self._contact.note(error, connection)
                 self._pause_longer()
                 self._abandon(connection)
                 connection = None
             if connection is not None:
                 connection.release()
 
-    def _note(self, error: Exception, connection: Connection | None) -> None:
-        """Log what ended a connection, once: an outage in a line, a fault with its traceback."""
-        # py-amqp shows a lost connection by an AttributeError, too; then it is not connected.
-        lost = connection is not None and not connection.connected
-        if lost or isinstance(error, BROKER_ERRORS):
-            if not self._away:
-                what = "is away" if connection is None else "was lost"
-                LOG.warning(
-                    "%s: the message broker %s: %s: %s",
-                    self.name,
-                    what,
-                    type(error).__name__,
-                    error,
-                )
-            self._away = True
-        elif (fault := f"{type(error).__name__}: {error}") != self._fault:
-            LOG.error("%s: cannot read its messages", self.name, exc_info=error)
-            self._fault = fault
+    def _keeps(self) -> bool:
+        """Wait if the broker takes nothing back, as the in-process one, so that a batch stays."""
+        return self._transport.in_process and not self._stopping.wait(1.0)
 
     def _pause_longer(self) -> None:
         longest = self._transport.retry_interval_max
@@ -158,6 +142,7 @@ class BatchConsumer(threading.Thread):
         )
         checked = time.monotonic()
         with consumer:
+            self._contact.back()
             self.connections += 1
             self.consuming.set()
             try:
@@ -184,43 +169,36 @@ class BatchConsumer(threading.Thread):
 
     def _drain(self, connection: Connection) -> None:
         """Wait for a first message, then take what is there already."""
-        timeout = IDLE
-        while not self._full():
-            try:
-                connection.drain_events(timeout=timeout)
-            except TimeoutError:
-                return
-            # Any wait for what may come costs what has come a millisecond of poll(2).
-            timeout = 0
+        if self._full():
+            return
+        try:
+            connection.drain_events(timeout=IDLE)
+        except TimeoutError:
+            return
+        # Any wait for what may come costs what has come a millisecond of poll(2).
+        if not self._full():
+            buffered.read_all(connection, self._full)
 
     def _work_off(self, connection: Connection) -> None:
         taken = self._received[: self._batch]
         del self._received[: self._batch]
         self._received_bytes = sum(len(raw.body or b"") for raw in self._received)
-        pairs: list[Pair] = []
-        dropped: list[tuple[Any, str]] = []
-        for raw in taken:
-            try:
-                if self._verifier is None or self._verifier.accepts(_body(raw), raw.headers):
-                    pairs.append((raw, _read(raw)))
-            except BadMessage as error:
-                dropped.append((raw, str(error)))
-        self._deliver(pairs, dropped)
+        dropped = self._delivery.deliver(taken)
         if dropped:
             self._drop(connection, dropped)
         if self._acknowledge:
             self._settle(taken)
+        if self._seen is not None:
+            self._seen(self.name, len(taken), len(dropped))
 
-    def _drop(self, connection: Connection, dropped: list[tuple[Any, str]]) -> None:
-        """Put messages into the queue of dead letters; the log tells of the first now and then."""
-        for _, cause in dropped:
-            if so_far := self._dropped.add(self.name):
-                LOG.error("%s: dropped a message (%d so far): %.500r", self.name, so_far, cause)
+    def _drop(self, connection: Connection, dropped: list[Dropped]) -> None:
+        """Put messages into the queue of dead letters."""
         if not self._keep_dropped or self._transport.in_process:
             return
         with connection.channel() as channel:
             for raw, cause in dropped:
-                dead_letters.put(channel, dead_letters.letter(raw, _body(raw), self.name, cause))
+                letter = dead_letters.letter(raw, body_of(raw), self.name, cause)
+                dead_letters.put(channel, letter)
 
     def _settle(self, taken: list[Any]) -> None:
         if self._transport.in_process:  # it takes them one by one only
@@ -228,49 +206,4 @@ class BatchConsumer(threading.Thread):
                 raw.ack()
         else:
             # They came over one channel in the order of their tags, and none before them is left.
-            taken[-1].ack(multiple=True)
-
-    def _deliver(self, pairs: list[Pair], dropped: list[tuple[Any, str]]) -> None:
-        """Hand a batch over; if it breaks the handler, find the message that does."""
-        while pairs:
-            try:
-                return self._handle([message for _, message in pairs])
-            except ForSomebodyElse:
-                raise
-            except Unavailable as error:
-                # The in-process broker takes nothing back, so the batch stays here.
-                if not self._transport.in_process or self._stopping.wait(1.0):
-                    raise
-                LOG.warning("%s: %s; trying again", self.name, error)
-            except Exception as error:
-                if len(pairs) == 1:
-                    raw, message = pairs[0]
-                    kind = type(message).__name__
-                    LOG.exception("%s: dropped a message: %s", self.name, kind)
-                    dropped.append((raw, f"{kind}: {type(error).__name__}: {error}"))
-                    return None
-                LOG.warning("%s: a batch failed (%s); one by one", self.name, type(error).__name__)
-                for pair in pairs:
-                    self._deliver([pair], dropped)
-                return None
-        return None
-
-
-def _read(raw: Any) -> Message:
-    """Return the message, if it comes from the host that it names.
-
-    :raises BadMessage: it does not, or it is not of the protocol
-    """
-    if str(raw.content_type).startswith(UNREADABLE):
-        raise BadMessage(raw.content_type.removeprefix(UNREADABLE))
-    message = decode(_body(raw))
-    host = sender(raw.delivery_info.get("routing_key") or "")
-    named = getattr(message, "host", host)
-    if host is not None and named != host:
-        raise BadMessage(f"it names the host {named!r}")
-    return message
-
-
-def _body(raw: Any) -> bytes:
-    body = raw.body
-    return body if isinstance(body, bytes) else str(body).encode()
+            outgoing.acknowledge(taken[-1].channel, taken[-1].delivery_tag)

@@ -24,6 +24,8 @@ from labapi.rpc.messages import MAX_BYTES
 MAX_PROPERTIES = 8192  # bytes of a message's properties, headers included; ours are below 500
 UNREADABLE = "labapi-unreadable: "  # the content type of a marked message begins so
 
+_NOT_READ = "its properties cannot be read"
+
 _HEADER, _BODY = 2, 3  # types of frames
 _START = struct.Struct(">HHQ")  # of a header frame: class, weight, size of the body
 _DELIVERY = 9  # bytes between the consumer's tag and the exchange: delivery tag, redelivered
@@ -47,14 +49,21 @@ def frame_handler(connection: Any, callback: Callback) -> Callable[[Frame], bool
             if passing[channel] <= 0:
                 del passing[channel]
             return False
-        if kind == _HEADER:
-            number, weight, size = _START.unpack_from(payload)
-            if size > MAX_BYTES:
-                passing[channel] = size
-                start = _START.pack(number, weight, 0)
-                payload = start + _mark(f"{size} bytes are more than {MAX_BYTES}")
-            elif not _readable(payload):
-                payload = payload[: _START.size] + _mark("its properties cannot be read")
+        if kind != _HEADER:
+            return bool(complete(frame))
+        number, weight, size = _START.unpack_from(payload)
+        if size > MAX_BYTES:
+            passing[channel] = size
+            start = _START.pack(number, weight, 0)
+            payload = start + _mark(f"{size} bytes are more than {MAX_BYTES}")
+        elif size > 0 and len(payload) <= MAX_PROPERTIES:
+            # A body comes, so py-amqp does nothing yet but read the properties: once is enough.
+            try:
+                return bool(complete(frame))
+            except Exception:  # noqa: BLE001 - struct.error, RecursionError, ValueError and more
+                payload = payload[: _START.size] + _mark(_NOT_READ)
+        elif not _readable(payload):
+            payload = payload[: _START.size] + _mark(_NOT_READ)
         return bool(complete((kind, channel, payload)))
 
     return on_frame

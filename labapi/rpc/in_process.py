@@ -49,6 +49,12 @@ class Transport(memory.Transport):  # type: ignore[misc]
     def __init__(self, client: Any, **kwargs: Any) -> None:
         super().__init__(client, **kwargs)
         self.filled = threading.Event()
+        self._woken = False
+
+    def wake(self) -> None:
+        """End the wait for a message, or the next one, as if its time were over."""
+        self._woken = True
+        self.filled.set()
 
     def drain_events(self, connection: Any, timeout: float | None = None) -> None:
         """Deliver one message, or wait for it.
@@ -62,7 +68,9 @@ class Transport(memory.Transport):  # type: ignore[misc]
                 self.cycle.get(self._deliver, timeout=timeout)
             except Empty:
                 left = None if until is None else until - time.monotonic()
-                if (left is not None and left <= 0) or not self.filled.wait(left):
+                over = self._woken or (left is not None and left <= 0)
+                if over or not self.filled.wait(left):
+                    self._woken = False
                     raise TimeoutError("no message") from None
             else:
                 return

@@ -7,7 +7,8 @@ an older receiver would misread takes a new version. Bytes travel as base64. Tim
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import datetime
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, ClassVar, Union
 
 import msgspec
@@ -22,6 +23,7 @@ VERSION = 1
 MAX_BYTES = 8 * 1024 * 1024  # of any message
 MAX_REPORT = 2 * 1024 * 1024  # bytes of a message that agents send
 MAX_DATA = 1024 * 1024  # bytes of what a method returned, as JSON
+MAX_NEWS = 8 * 1024  # bytes of output, and of data as JSON, that an event tells
 MAX_DEPTH = 201  # objects and lists within one another: a value in a message has 200, as shown
 
 # Host names end up in routing keys, where # and * would be wildcards, and in names of queues,
@@ -39,6 +41,7 @@ Text = Annotated[str, msgspec.Meta(max_length=65536)]
 ExitCode = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
 # What an agent has in hand, {attempt: case}; it names no more than this.
 MAX_HELD = 1000
+MAX_TRUSTED = 64  # keys that an agent trusts at the same time
 Held = Annotated[dict[Id, Id], msgspec.Meta(max_length=MAX_HELD)]
 Size = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
 
@@ -65,6 +68,8 @@ class Wake(Message, frozen=True, kw_only=True, tag="wake"):
     :ivar hosts: names of hosts that cases wait for
     :ivar given: UUIDs of cases that were given to their hosts as they were made
     :ivar cancelled: UUIDs of running cases that are to be cancelled
+    :ivar unplaced: cases wait that name no host
+    :ivar plans: UUIDs of test plans of which something may begin
     """
 
     repeated: ClassVar[bool] = True
@@ -73,6 +78,8 @@ class Wake(Message, frozen=True, kw_only=True, tag="wake"):
     hosts: list[Name] = []
     given: list[Id] = []
     cancelled: list[Id] = []
+    unplaced: bool = False
+    plans: list[Id] = []
 
 
 class RunCase(Message, frozen=True, kw_only=True, tag="run_case"):
@@ -85,6 +92,7 @@ class RunCase(Message, frozen=True, kw_only=True, tag="run_case"):
         since the case may have a verdict already, or may have run
     :ivar timeout: seconds that the method may run
     :ivar rank: of those that wait at the agent the lowest begins first, of equals the oldest
+    :ivar patience: seconds after its arrival at which it begins before all that have more left
     """
 
     repeated: ClassVar[bool] = True
@@ -101,6 +109,7 @@ class RunCase(Message, frozen=True, kw_only=True, tag="run_case"):
     parameters: dict[str, Any]
     timeout: float
     rank: int = 0
+    patience: float | None = None
     request_id: Word
 
 
@@ -141,6 +150,27 @@ class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
     challenge: Word
     clock: float
     accepted: bool = True
+
+
+class LeaseKeys(Message, frozen=True, kw_only=True, tag="lease_keys"):
+    """Conductor → agent: let in by ssh whoever has leased this host, and nobody else.
+
+    :ivar agent: UUID of the agent that is meant
+    :ivar nonce: as the agent sent it; it counts once
+    :ivar lease: UUID of the lease, empty for none
+    :ivar keys: its ssh public keys
+    :ivar seconds: until it ends
+    """
+
+    repeated: ClassVar[bool] = True
+    signed: ClassVar[bool] = True
+
+    host: Host
+    agent: AgentId
+    nonce: Word
+    lease: Word = ""
+    keys: Annotated[list[Detail], msgspec.Meta(max_length=64)] = []
+    seconds: float = 0.0
 
 
 class CaseStarted(Message, frozen=True, kw_only=True, tag="case_started"):
@@ -184,6 +214,14 @@ class CaseResult(Message, frozen=True, kw_only=True, tag="case_result"):
     output_size: Size = 0
 
 
+class CaseRefused(Message, frozen=True, kw_only=True, tag="case_refused"):
+    """Agent → conductor: I trust no key that signed this attempt; it has not run and will not."""
+
+    case: Id
+    attempt: Id
+    host: Host
+
+
 class Output(Message, frozen=True, kw_only=True, tag="output"):
     """Agent → conductor: a piece of an attempt's output, in bytes from ``offset`` on."""
 
@@ -215,8 +253,10 @@ class Announce(Message, frozen=True, kw_only=True, tag="announce"):
     :ivar session: id of the time since the agent started, or lost contact
     :ivar held: attempts that it has started and whose results are still to come
     :ivar challenge: answered with :class:`Welcome` if there is one
+    :ivar trusted_keys: short names of the conductors' keys that it trusts; None if it obeys all
     :ivar address: the machine's own idea of its address
     :ivar slots: cases that it runs at the same time
+    :ivar clock: as in :class:`Heartbeat`, like the facts; older agents tell them only there
     :ivar plugins: ``{plugin: {method: description}}``
     """
 
@@ -229,7 +269,23 @@ class Announce(Message, frozen=True, kw_only=True, tag="announce"):
     release: Word
     slots: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 1
     challenge: Word | None = None
+    trusted_keys: Annotated[list[Word], msgspec.Meta(max_length=MAX_TRUSTED)] | None = None
+    clock: float | None = None
+    facts: dict[str, Any] = {}
     plugins: dict[Word, dict[Word, MethodDescription]]
+
+
+class KeysHeld(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose ssh keys an agent lets in.
+
+    :ivar nonce: for the answer, if it has to be told something else
+    :ivar lease: UUID of the lease, empty for none
+    :ivar seconds: until it takes them out
+    """
+
+    nonce: Word
+    lease: Word = ""
+    seconds: float = 0.0
 
 
 class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
@@ -239,7 +295,9 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
     :ivar challenge: as in :class:`Announce`
     :ivar clock: the sender's clock, seconds since the epoch; only ever compared, never believed
     :ivar session: as in :class:`Announce`
+    :ivar stopping: it is to be given nothing more, and stops when what runs has ended
     :ivar held: attempts that wait or run here for some seconds already
+    :ivar keys: None if this agent lets nobody in who has leased its host
     :ivar facts: load, memory, disk, running attempts …; a flat JSON object
     """
 
@@ -250,7 +308,9 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
     clock: float
     challenge: Word | None = None
     session: AgentId | None = None
+    stopping: bool = False
     held: Held = {}
+    keys: KeysHeld | None = None
     facts: dict[str, Any] = {}
 
 
@@ -261,18 +321,53 @@ class Goodbye(Message, frozen=True, kw_only=True, tag="goodbye"):
     agent: AgentId
 
 
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """What the end of a case has set: columns of its row, and its whole output."""
+
+    host: Host
+    result: Result
+    reason: Word | None = None
+    detail: Detail | None = None
+    exit_code: ExitCode | None = None
+    data: Any = None
+    started_at: datetime.datetime | None = None
+    finished_at: datetime.datetime
+    output: bytes = b""
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """A case that has another state; as in :class:`CaseChanged`."""
+
+    case: Id
+    result: Result | None = None
+    ending: Ending | None = None
+
+
 class CaseChanged(Message, frozen=True, kw_only=True, tag="case_changed"):
     """Conductor or API → whoever listens on ``labapi.events``: a case has this state now.
 
     It is news, no record: it may come twice, and what happens while the broker is away is not
     announced later. A case that is run again is announced as ``queued`` once more.
+
+    :ivar ending: of one that has finished, if it is small; a request that waits is answered with it
+        and need not ask the database
+    :ivar more: others that have this state now, too
     """
 
     repeated: ClassVar[bool] = True
+    max_bytes: ClassVar[int] = MAX_BYTES
 
     case: Id
     state: State
     result: Result | None = None
+    ending: Ending | None = None
+    more: list[Change] = []
+
+    def apart(self) -> Iterator[CaseChanged]:
+        """Yield the same as a message for each case."""
+        yield msgspec.structs.replace(self, more=[]) if self.more else self
+        for one in self.more:
+            yield CaseChanged(case=one.case, state=self.state, result=one.result, ending=one.ending)
 
 
 _encoder = msgspec.json.Encoder()
@@ -306,6 +401,14 @@ def decode(body: bytes) -> Message:
     if isinstance(message, CaseResult) and len(body) > MAX_DATA:
         _require_size(len(_encoder.encode(message.data)), MAX_DATA)
     return message
+
+
+def fits_news(data: Any, output: bytes) -> bool:
+    """Say whether what a method returned and wrote is small and flat enough for an event."""
+    if len(output) > MAX_NEWS:
+        return False
+    text = _encoder.encode(data)
+    return len(text) <= MAX_NEWS and text.count(b"[") + text.count(b"{") < MAX_DEPTH // 2
 
 
 def too_deep(body: bytes, levels: int = MAX_DEPTH) -> bool:

@@ -12,6 +12,7 @@ headers. What keeps a valid command from being used again:
 - ``CancelCase`` ends an attempt for good: to hear it again changes nothing.
 - ``Introduce`` has an agent say what it has said before.
 - ``Welcome`` answers a challenge that is used once (:mod:`labapi.agent.link.trust`).
+- ``LeaseKeys`` repeats a number that is used once (:mod:`labapi.agent.link.lease_keys`).
 
 Expiry is judged by the conductors' clock, as the agent knows it from the answer to its challenge:
 lab machines' own clocks may be wrong by any amount. Conductors' clocks may differ from one another
@@ -26,7 +27,8 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ from nacl.signing import SigningKey, VerifyKey
 from oslo_log import log
 
 from labapi.exceptions import ConfigError
+from labapi.rpc.messages import MAX_TRUSTED
 from labapi.rpc.tally import Tally
 
 LOG = log.getLogger(__name__)
@@ -46,6 +49,7 @@ SIGNATURE = "labapi-signature"
 
 TTL = 60.0  # seconds that a command lives which does not say how long
 TOLERANCE = 60.0  # seconds by which conductors' clocks may differ
+UNKNOWN_KEY = "signed with a key that is not among [agent] trusted_keys"
 _CONTEXT = b"labapi command 1\n"  # a signature made for something else does not count here
 # A file of a key is one line; 32 bytes in base64, those of a private key being its seed.
 _KEY = re.compile(rb"labapi-ed25519-(private|public) ([A-Za-z0-9+/]{43}=)\s*")
@@ -56,11 +60,12 @@ class Signer:
     """Signs with a conductor's key.
 
     :param key: the private key
+    :ivar id: the short name of the key
     """
 
     def __init__(self, key: SigningKey) -> None:
         self._key = key
-        self._id = key_id(key.verify_key)
+        self.id = key_id(key.verify_key)
 
     def headers(self, body: bytes, ttl: float | None) -> dict[str, str]:
         """Return the headers that make a command of a body.
@@ -71,7 +76,7 @@ class Signer:
         issued, expires = f"{now:.3f}", f"{now + (ttl or TTL):.3f}"
         signature = self._key.sign(_signed(issued, expires, body)).signature
         return {
-            KEY: self._id,
+            KEY: self.id,
             ISSUED: issued,
             EXPIRES: expires,
             SIGNATURE: base64.b64encode(signature).decode(),
@@ -84,14 +89,25 @@ class Verifier:
     :param keys: public keys of conductors
     :param expired: says whether a time of the conductors' clock has passed; None where it does not
         matter. It may raise :class:`~labapi.exceptions.Unavailable`: the message comes again.
+    :ivar unknown: called with the body of a message that another key has signed, or pretends to
     """
 
     def __init__(
         self, keys: Iterable[VerifyKey], expired: Callable[[float], bool] | None = None
     ) -> None:
-        self._keys = {key_id(key): key for key in keys}
+        self.trust(keys)
+        self.unknown: Callable[[bytes], None] = lambda _: None
         self._expired = expired
         self._refused = Tally()
+
+    def trust(self, keys: Iterable[VerifyKey]) -> None:
+        """Trust these keys from now on, and no others."""
+        self._keys = {key_id(key): key for key in keys}
+
+    @property
+    def keys(self) -> list[str]:
+        """The short names of the keys that are trusted."""
+        return sorted(self._keys)
 
     def accepts(self, body: bytes, headers: Mapping[str, Any]) -> bool:
         """Say whether a message counts; if not, the log says why, once a minute for each cause."""
@@ -100,16 +116,19 @@ class Verifier:
             return True
         if so_far := self._refused.add(cause):
             LOG.error("commands refused: %s (%d so far)", cause, so_far)
+        if cause == UNKNOWN_KEY:
+            self.unknown(body)
         return False
 
     def _objection(self, body: bytes, headers: Mapping[str, Any]) -> str | None:
-        found = [headers.get(name) for name in (KEY, ISSUED, EXPIRES, SIGNATURE)]
-        if not all(isinstance(value, str) for value in found):
+        name, issued, expires, signature = map(headers.get, (KEY, ISSUED, EXPIRES, SIGNATURE))
+        if not (isinstance(name, str) and isinstance(issued, str)):
             return "not signed"
-        name, issued, expires, signature = map(str, found)
+        if not (isinstance(expires, str) and isinstance(signature, str)):
+            return "not signed"
         key = self._keys.get(name)
         if key is None:
-            return "signed with a key that is not among [agent] trusted_keys"
+            return UNKNOWN_KEY
         if not (_TIME.fullmatch(issued) and _TIME.fullmatch(expires)):
             return "the signature is wrong"
         try:
@@ -138,6 +157,12 @@ def create_key(private: Path, public: Path) -> str:
             # Never over a file that is there: a key that is gone cannot be had again.
             with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as out:
                 out.write(text)
+        except FileExistsError:
+            raise ConfigError(
+                f"{file} is there already, and no key is written over; to replace a key, make the"
+                f" new one beside it: labapi-manage key create {_beside(private)}, then follow"
+                ' "Another key" in docs/deploy.md'
+            ) from None
         except OSError as error:
             raise ConfigError(f"{file}: {error.strerror}") from error
     return key_id(key.verify_key)
@@ -156,12 +181,44 @@ def signer(file: str | None) -> Signer | None:
     return Signer(SigningKey(_key(file, option, "private")))
 
 
+def public_line(file: str) -> str:
+    """Return what the file of the public key says that belongs to a private one.
+
+    :raises ConfigError: the file of the private key cannot be read or holds no such key
+    """
+    key = SigningKey(_key(file, "[conductor] signing_key", "private"))
+    return _line("public", bytes(key.verify_key)).decode().strip()
+
+
 def trusted(files: Iterable[str]) -> list[VerifyKey]:
     """Return the public keys in some files.
 
-    :raises ConfigError: one cannot be read or holds no such key
+    :raises ConfigError: one cannot be read or holds no such key, or there are too many
     """
-    return [VerifyKey(_key(file, "[agent] trusted_keys", "public")) for file in files]
+    keys = [VerifyKey(_key(file, "[agent] trusted_keys", "public")) for file in files]
+    if len(keys) > MAX_TRUSTED:
+        raise ConfigError(f"[agent] trusted_keys names {len(keys)} keys; at most {MAX_TRUSTED}")
+    return keys
+
+
+def trusts(trusted: Collection[str] | None, key: str | None) -> bool:
+    """Say whether an agent obeys commands that are signed with a key.
+
+    :param trusted: short names of the keys that it trusts; None if it does not say, or obeys all
+    :param key: short name of the key that signs, None if none does
+    """
+    return trusted is None or key in trusted
+
+
+def key_of(signer: Signer | None) -> str | None:
+    """Return the short name of the key that signs, None if none does."""
+    return signer.id if signer is not None else None
+
+
+def _beside(private: Path) -> Path:
+    """Return a name for another key beside this one that is free."""
+    numbered = (private.with_name(f"{private.stem}-{n}{private.suffix}") for n in count(2))
+    return next(file for file in numbered if not file.exists())
 
 
 def _signed(issued: str, expires: str, body: bytes) -> bytes:

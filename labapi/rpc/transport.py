@@ -32,19 +32,19 @@ from __future__ import annotations
 import copy
 import re
 import ssl
+from collections import deque
 from typing import Any
 from urllib.parse import urlsplit
 
 import amqp
 from kombu import Connection, Exchange, Queue, binding
-from kombu.exceptions import OperationalError
 from kombu.utils.url import parse_url
 from oslo_config import cfg
 from oslo_log import log
 
 from labapi import tls
 from labapi.exceptions import ConfigError
-from labapi.rpc import in_process
+from labapi.rpc import buffered, in_process, outage
 from labapi.rpc.dead_letters import DEAD_LETTERS
 from labapi.rpc.frames import frame_handler
 from labapi.rpc.messages import HOST_PATTERN
@@ -55,10 +55,17 @@ EXCHANGE = Exchange("labapi", type="topic", durable=True)
 REPORTS = Exchange("labapi.reports", type="topic", durable=True)
 EVENTS = Exchange("labapi.events", type="topic", durable=True)
 
+_WAYS: dict[str, Any] = {
+    "memory": in_process.Transport,
+    "amqp": buffered.AMQP,
+    "pyamqp": buffered.AMQP,
+    "amqps": buffered.AMQPS,
+}
+
 HOST_NAME = re.compile(HOST_PATTERN, re.ASCII)
 HOST_NAME_IS = "at most 200 letters, digits and . _ : -, of which the first is a letter or a digit"
 
-BROKER_ERRORS = (amqp.exceptions.AMQPError, OperationalError, OSError)
+BROKER_ERRORS = outage.ERRORS
 
 CONDUCTOR = "conductor"
 CONDUCTOR_QUEUE = Queue("labapi.conductor", EXCHANGE, routing_key=CONDUCTOR)
@@ -121,19 +128,32 @@ def sender(routing_key: str) -> str | None:
     return "" if routing_key in (REPORT_QUEUE.name, HEARTBEAT_QUEUE.name) else None
 
 
+CLASSIC, QUORUM = "classic", "quorum"
+# Such a queue has a copy on several nodes of a cluster. RabbitMQ 4 drops a message that it has
+# given out twenty times, and it is given out again and again while the database is away.
+_QUORUM_ARGUMENTS = {"x-queue-type": QUORUM, "x-delivery-limit": 1_000_000_000}
+
+
 class Transport:
     """How this program reaches the broker; opens no connection by itself.
 
     :param conf: configuration with the ``[messaging]`` group
+    :ivar url: of the broker; of several nodes, joined by semicolons
+    :ivar address: host and port of the broker
+    :ivar shown: its URL as it may be shown
     """
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         options = conf.messaging
         self.url: str = options.transport_url
+        self.address = outage.address(self.url)
+        self.shown = outage.shown(self.url)
         self.connect_timeout: float = options.connect_timeout
         self.confirm_timeout: float = options.confirm_timeout
         self.heartbeat: int = options.heartbeat
         self.retry_interval_max: float = options.retry_interval_max
+        self._quorum = options.queue_type == QUORUM
+        self._urls = self.url.split(";")
         try:
             Connection(self.url).get_transport_cls()
         except (KeyError, ValueError, ImportError):
@@ -148,12 +168,15 @@ class Transport:
 
         :raises ConfigError: the URL and the files do not go together, or a file cannot be used
         """
-        if "ssl" in parse_url(self.url):
+        if any("ssl" in parse_url(url) for url in self._urls):
             raise ConfigError(
                 "[messaging] transport_url: take the ssl options out of the URL, write amqps://,"
                 " and name the files in ca_file, cert_file and key_file"
             )
-        if not self.url.startswith("amqps:"):
+        secure = {url.startswith("amqps:") for url in self._urls}
+        if len(secure) > 1:
+            raise ConfigError("[messaging] transport_url: all of its URLs are amqps://, or none is")
+        if secure == {False}:
             if files:
                 raise ConfigError(
                     "[messaging] ca_file, cert_file and key_file need a transport_url of amqps://"
@@ -175,6 +198,10 @@ class Transport:
     def in_process(self) -> bool:
         """Say whether the broker is a set of queues in this process."""
         return self.url.startswith("memory:")
+
+    def said(self, error: BaseException) -> str:
+        """Return what an error of the broker means."""
+        return outage.said(error, self.address)
 
     def within(self, seconds: float) -> Transport:
         """Return the same way to the broker, with this limit on every wait."""
@@ -204,18 +231,29 @@ class Transport:
         :param heartbeat: have the broker watch it; the caller must call ``heartbeat_check``
         :raises BROKER_ERRORS: the broker cannot be reached within ``connect_timeout``
         """
-        options: dict[str, Any] = {}
+        options: dict[str, Any] = {} if self.in_process else {"write_timeout": self.confirm_timeout}
         if guarded and not self.in_process:
             options["frame_handler"] = frame_handler
-        connection = Connection(
-            self.url,
-            transport=in_process.Transport if self.in_process else None,
-            connect_timeout=self.connect_timeout,
-            heartbeat=self.heartbeat if heartbeat else 0,
-            transport_options=options,
-            **self._tls,
-            **({"virtual_host": vhost} if vhost is not None else {}),
-        )
+
+        def way(url: str) -> Connection:
+            return Connection(
+                url,
+                transport=_WAYS.get(urlsplit(url).scheme),  # else kombu's own
+                connect_timeout=self.connect_timeout,
+                heartbeat=self.heartbeat if heartbeat else 0,
+                transport_options=options,
+                **self._tls,
+                **({"virtual_host": vhost} if vhost is not None else {}),
+            )
+
+        *nodes, last = self._urls
+        for url in nodes:
+            # kombu's own list of URLs would leave our transport behind with the first of them.
+            try:
+                return way(url).ensure_connection(max_retries=0, reraise_as_library_errors=False)
+            except BROKER_ERRORS as error:
+                LOG.debug("%s: %s", outage.address(url), error)
+        connection = way(last)
         connection.connect()
         return connection
 
@@ -224,11 +262,35 @@ class Transport:
 
         The conductors' queues are there for what is said before the first conductor starts.
         A user that may not configure them (an agent with a user of its own) relies on the operator
-        having made them: publishing and consuming then say what is missing.
+        having made them: publishing and consuming then say what is missing. A queue that is there
+        already keeps its type.
         """
-        for entity in (*SHARED, *queues):
-            with connection.channel() as channel:
+        entities = deque((*SHARED, *queues))
+        while entities:
+            with connection.channel() as channel:  # a refusal closes it
                 try:
-                    entity(channel).declare()
+                    while entities:
+                        entity = entities.popleft()
+                        self.typed(entity)(channel).declare()
                 except amqp.exceptions.AccessRefused:
                     LOG.debug("may not declare %s; taken as made by the operator", entity.name)
+                except amqp.exceptions.PreconditionFailed as error:
+                    LOG.warning(
+                        "%s is there already, and differs from what [messaging] queue_type says;"
+                        " it stays as it is: %s",
+                        entity.name,
+                        error.reply_text,
+                    )
+
+    def typed(self, entity: Exchange | Queue) -> Exchange | Queue:
+        """Return a queue as operators want it; one that goes with its reader needs no copies."""
+        if not self._quorum or not isinstance(entity, Queue) or entity.exclusive:
+            return entity
+        arguments = {**(entity.queue_arguments or {}), **_QUORUM_ARGUMENTS}
+        return Queue(
+            entity.name,
+            entity.exchange,
+            routing_key=entity.routing_key,
+            bindings=entity.bindings,
+            queue_arguments=arguments,
+        )

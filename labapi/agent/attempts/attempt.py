@@ -36,6 +36,7 @@ class Attempt:
 
     :param command: as it arrived
     :param max_output: bytes of output to keep
+    :ivar id: the attempt's id
     :ivar arrived: monotonic time
     :ivar heard: monotonic time at which the command came last; it is resent while it is valid
     :ivar started: monotonic time, None while it waits
@@ -46,6 +47,7 @@ class Attempt:
 
     def __init__(self, command: RunCase, max_output: int) -> None:
         self.command = command
+        self.id = command.attempt
         self.output = OutputBuffer(max_output)
         self.stop = Stop()
         self.arrived = self.heard = time.monotonic()
@@ -56,11 +58,6 @@ class Attempt:
         self.run: Run | None = None
         self._lock = threading.Lock()
         self._settled = False
-
-    @property
-    def id(self) -> str:
-        """The attempt's id."""
-        return self.command.attempt
 
     def settle(self) -> bool:
         """Take the right to report; True for the first caller only."""

@@ -1,10 +1,10 @@
 """The agent's memory on disk: every attempt that it has been given, until well after its report.
 
 A row goes ``waiting`` → ``running`` → ``finished`` → ``reported``; ``refused`` is an attempt that
-was cancelled before it arrived. What reports an attempt, and pieces of output that were sent
-before, are kept until the broker has confirmed them. Commands are not kept: the conductor resends
-an attempt until it hears that it has started, so one that has not started may be forgotten at any
-time.
+was cancelled before it arrived, ``distrusted`` one that came signed with an unknown key. What
+reports an attempt, and pieces of output that were sent before, are kept until the broker has
+confirmed them. Commands are not kept: the conductor resends an attempt until it hears that it has
+started, so one that has not started may be forgotten at any time.
 
 Rows grow old by the journal's own clock, which goes on while an agent has the journal open: the
 machine's clock may stand in 1970 at first and jump.
@@ -16,6 +16,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,7 +83,7 @@ class Journal:
         :raises sqlite3.Error: nothing was noted
         """
         verdicts: dict[str, str] = {}
-        with self._lock, self._transaction():
+        with self._lock, self._together(len(commands)):
             for command in commands:
                 done = self._db.execute(
                     'INSERT OR IGNORE INTO attempts (attempt, "case", state, changed)'
@@ -97,13 +98,20 @@ class Journal:
 
     def refuse(self, cancel: CancelCase) -> str:
         """Note that an attempt which has not arrived is cancelled; return its state."""
+        return self._turn_away(cancel, "refused")
+
+    def distrust(self, command: RunCase) -> str:
+        """Note an attempt, unless it is known, that is not to run; return its state."""
+        return self._turn_away(command, "distrusted")
+
+    def _turn_away(self, command: CancelCase | RunCase, state: str) -> str:
         with self._lock:
             self._db.execute(
                 'INSERT OR IGNORE INTO attempts (attempt, "case", state, changed)'
-                " VALUES (?, ?, 'refused', ?)",
-                (cancel.attempt, cancel.case, self._now()),
+                " VALUES (?, ?, ?, ?)",
+                (command.attempt, command.case, state, self._now()),
             )
-            return self._state(cancel.attempt)
+            return self._state(command.attempt)
 
     def started(self, attempt: str) -> None:
         """Note that an attempt is about to start."""
@@ -111,14 +119,18 @@ class Journal:
 
     def process(self, attempt: str, pid: int, start: int) -> None:
         """Note a process of an attempt, by pid and start time in clock ticks since boot."""
-        self._set(attempt, "processes = processes || ?", f"{pid}:{start} ")
+        with self._lock:
+            self._db.execute(
+                "UPDATE attempts SET processes = processes || ? WHERE attempt = ?",
+                (f"{pid}:{start} ", attempt),
+            )
 
     def wrote(self, attempt: str, pieces: Iterable[tuple[int, bytes]]) -> None:
         """Keep pieces of output, ``(offset, data)`` each, until they are confirmed."""
-        with self._lock, self._transaction():
+        rows = [(attempt, offset, data) for offset, data in pieces]
+        with self._lock, self._together(len(rows)):
             self._db.executemany(
-                "INSERT OR IGNORE INTO output (attempt, offset, data) VALUES (?, ?, ?)",
-                [(attempt, offset, data) for offset, data in pieces],
+                "INSERT OR IGNORE INTO output (attempt, offset, data) VALUES (?, ?, ?)", rows
             )
 
     def output(self, attempt: str) -> list[tuple[int, bytes]]:
@@ -146,13 +158,15 @@ class Journal:
         :param attempts: those whose reports it has
         :param pieces: pieces of output, attempt and offset
         """
-        now = self._now()
-        with self._lock, self._transaction():
-            self._db.executemany(
-                "UPDATE attempts SET state = 'reported', report = NULL, changed = ?"
-                " WHERE attempt = ? AND state = 'finished'",
-                [(now, attempt) for attempt in attempts],
-            )
+        ended = bool(attempts)
+        with self._lock, self._together(ended + len(pieces)):
+            if ended:
+                marks = ", ".join("?" * len(attempts))
+                self._db.execute(
+                    "UPDATE attempts SET state = 'reported', report = NULL, changed = ?"  # noqa: S608
+                    f" WHERE state = 'finished' AND attempt IN ({marks})",
+                    (self._now(), *attempts),
+                )
             self._db.executemany(
                 "DELETE FROM output WHERE attempt = ? AND offset = ?",
                 pieces,
@@ -192,14 +206,15 @@ class Journal:
         ]
 
     def forget(self, age: float) -> int:
-        """Remove what was reported or refused more than ``age`` seconds ago; return how many."""
+        """Remove what was reported or turned away more than ``age`` seconds ago; say how many."""
         with self._lock:
             self._db.execute(
                 "DELETE FROM output WHERE attempt NOT IN"
                 " (SELECT attempt FROM attempts WHERE state IN ('running', 'finished'))"
             )
             return self._db.execute(
-                "DELETE FROM attempts WHERE state IN ('reported', 'refused') AND changed < ?",
+                "DELETE FROM attempts WHERE state IN ('reported', 'refused', 'distrusted')"
+                " AND changed < ?",
                 (self._now() - age,),
             ).rowcount
 
@@ -212,8 +227,9 @@ class Journal:
         """Return the journal's own clock: it neither jumps nor goes back."""
         return float(time.clock_gettime(time.CLOCK_BOOTTIME) - self._began)
 
-    def _transaction(self) -> _Transaction:
-        return _Transaction(self._db)
+    def _together(self, changes: int) -> AbstractContextManager[None]:
+        """Return a transaction for some statements; one by itself needs none."""
+        return _Transaction(self._db) if changes > 1 else nullcontext()
 
     def _state(self, attempt: str) -> str:
         row = self._db.execute(

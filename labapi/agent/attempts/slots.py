@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -35,7 +36,7 @@ class Slots:
         self._run = run
         self._lock = threading.Lock()
         self._wanted = threading.Condition(self._lock)  # idle threads wait for work
-        self._change = threading.Condition(self._lock)  # others wait for room, or for the end
+        self._change = threading.Condition(self._lock)  # others wait for the end of all that run
         self._waiting: dict[str, Attempt] = {}
         self._running: dict[str, Attempt] = {}
         self._abandoned: dict[str, bool] = {}  # whether another thread takes the place
@@ -112,10 +113,9 @@ class Slots:
         with self._lock:
             return Counts(len(self._running), len(self._waiting), len(self._abandoned))
 
-    def room(self, limit: int, timeout: float) -> bool:
-        """Wait until fewer than ``limit`` attempts wait; False after so many seconds."""
+    def room(self, limit: int) -> bool:
+        """Say whether fewer than ``limit`` attempts wait."""
         with self._lock:
-            self._change.wait_for(lambda: len(self._waiting) < limit or self._ending, timeout)
             return len(self._waiting) < limit and not self._ending
 
     def shut(self) -> None:
@@ -123,7 +123,6 @@ class Slots:
         with self._lock:
             self._ending = True
             self._wanted.notify_all()
-            self._change.notify_all()
 
     def end(self, timeout: float) -> bool:
         """Wait for the running attempts, at most so many seconds; say whether all have ended."""
@@ -142,7 +141,8 @@ class Slots:
                 LOG.exception("attempt %s was not brought to its end", attempt.id)
             with self._lock:
                 self._running.pop(attempt.id, None)
-                self._change.notify_all()
+                if not self._running:
+                    self._change.notify_all()
                 if self._abandoned.pop(attempt.id, False):
                     return
 
@@ -150,15 +150,27 @@ class Slots:
         with self._lock:
             self._idle += 1
             try:
-                self._wanted.wait_for(lambda: self._waiting or self._ending)
+                while not (self._waiting or self._ending):
+                    self._wanted.wait()
             finally:
                 self._idle -= 1
             if self._ending:
                 self._threads -= 1
                 return None
-            # The first of the lowest rank: attempts stand in the order of their arrival.
-            first = min(self._waiting.values(), key=lambda attempt: attempt.command.rank)
+            now = time.monotonic()
+            first = min(self._waiting.values(), key=lambda attempt: _turn(attempt, now))
             attempt = self._waiting.pop(first.id)
             self._running[attempt.id] = attempt
-            self._change.notify_all()
             return attempt
+
+
+def _turn(attempt: Attempt, now: float) -> tuple[bool, float]:
+    """Return what the order of attempts that wait goes by; equal ones are in that of arrival.
+
+    First those whose patience is over, in the order in which it came to its end: nobody waits here
+    for ever, however many urgent ones come. Then the lowest rank.
+    """
+    patience = attempt.command.patience
+    if patience is not None and now >= attempt.arrived + patience:
+        return False, attempt.arrived + patience
+    return True, attempt.command.rank

@@ -6,6 +6,7 @@ import random
 import socket
 import time
 import uuid
+from typing import Any
 from urllib.parse import urlsplit
 
 from oslo_config import cfg
@@ -15,6 +16,7 @@ from labapi.agent.attempts.journal import Journal
 from labapi.agent.attempts.slots import Slots
 from labapi.agent.catalogue import Catalogue
 from labapi.agent.link import facts
+from labapi.agent.link.lease_keys import KeysFile
 from labapi.agent.link.reporter import Reporter
 from labapi.agent.link.trust import Trust
 from labapi.agent.state import StateFolder
@@ -49,6 +51,7 @@ class SignsOfLife:
         slots: Slots,
         reporter: Reporter,
         trust: Trust,
+        keys: KeysFile | None = None,
     ) -> None:
         self._options = options
         self._url = url
@@ -58,15 +61,25 @@ class SignsOfLife:
         self._slots = slots
         self._reporter = reporter
         self._trust = trust
+        self._keys = keys
         self.session = uuid.uuid4().hex
+        self._stopping = False
         self._fixed_facts = facts.fixed(labapi.__version__)
 
     def lost_contact(self) -> None:
         """Begin another session, which counts once it is announced."""
         self.session = uuid.uuid4().hex
 
+    def stop_soon(self) -> None:
+        """Tell from now on that this host is given nothing more."""
+        self._stopping = True
+        self.beat()
+
     def announce(self) -> None:
-        """Tell who this is, and its catalogue."""
+        """Tell who this is, and its catalogue; of one that stops soon, that it does."""
+        if self._stopping:
+            self.beat()
+            return
         self._reporter.tell(
             messages.Announce(
                 host=self._options.host,
@@ -78,6 +91,9 @@ class SignsOfLife:
                 session=self.session,
                 held=_some(self._journal.held(), messages.MAX_HELD),
                 challenge=self._trust.challenge(),
+                trusted_keys=self._trust.keys,
+                clock=time.time(),
+                facts=self._facts(),
                 plugins=self._catalogue.described(),
             )
         )
@@ -91,15 +107,25 @@ class SignsOfLife:
                 clock=time.time(),
                 challenge=self._trust.challenge(),
                 session=self.session,
+                stopping=self._stopping,
                 held=_some(self._slots.held(time.monotonic() - HELD_AFTER), NAMED),
-                facts={
-                    **self._fixed_facts,
-                    **facts.current(self._state.path),
-                    **self._slots.counts()._asdict(),
-                    "slots": self._options.slots,
-                },
+                keys=self._keys.held() if self._keys is not None else None,
+                facts=self._facts(),
             )
         )
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            **self._fixed_facts,
+            **facts.current(self._state.path),
+            **self._slots.counts()._asdict(),
+            "slots": self._options.slots,
+        }
+
+    def told_keys(self, message: messages.LeaseKeys) -> None:
+        """Let in by ssh whom a conductor names."""
+        if self._keys is not None:
+            self._keys.told(message)
 
     def leave(self) -> None:
         """Tell that this host stops."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
+from collections import Counter
 
 from oslo_log import log
 
@@ -10,7 +12,7 @@ from labapi.agent.attempts.attempt import Attempt, Ending
 from labapi.agent.attempts.journal import Journal
 from labapi.agent.link.reporter import Report, Reporter
 from labapi.rpc import messages
-from labapi.rpc.messages import CancelCase, CaseResult, Output, RunCase
+from labapi.rpc.messages import CancelCase, CaseRefused, CaseResult, Output, RunCase
 
 LOG = log.getLogger(__name__)
 
@@ -22,12 +24,20 @@ class Teller:
         self._host = host
         self._journal = journal
         self._reporter = reporter
+        self._lock = threading.Lock()
+        self._ended: Counter[str] = Counter()
+
+    def ended(self) -> dict[str, int]:
+        """Return how many attempts were reported as ended since the start, by their result."""
+        with self._lock:
+            return dict(self._ended)
 
     def report(self, attempt: Attempt, ending: Ending) -> None:
         """Report how an attempt ended."""
         with attempt.speaking:
             report = attempt.report(ending)
             attempt.told = True
+            self._count(ending)
             try:
                 self._journal.finished(attempt.id, map(messages.encode, report))
             except sqlite3.Error as error:
@@ -42,6 +52,7 @@ class Teller:
 
     def refuse(self, command: RunCase | CancelCase, ending: Ending) -> None:
         """Report an attempt that is not in the journal as one that runs or waits."""
+        self._count(ending)
         result = CaseResult(
             case=command.case,
             attempt=command.attempt,
@@ -51,6 +62,11 @@ class Teller:
             detail=ending.detail,
         )
         self._reporter.submit(Report([result]))
+
+    def distrust(self, command: RunCase) -> None:
+        """Report that no trusted key has signed an attempt, which therefore never runs."""
+        refusal = CaseRefused(case=command.case, attempt=command.attempt, host=self._host)
+        self._reporter.submit(Report([refusal]))
 
     def forget(self, attempt: Attempt) -> None:
         """Drop an attempt that has not started; when it is resent it is new."""
@@ -70,6 +86,10 @@ class Teller:
                 self._keep(attempt, pieces)
             if told or pieces:
                 self._reporter.submit(Report([*told, *pieces]))
+
+    def _count(self, ending: Ending) -> None:
+        with self._lock:
+            self._ended[ending.result] += 1
 
     def _keep(self, attempt: Attempt, pieces: list[Output]) -> None:
         try:

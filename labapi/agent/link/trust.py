@@ -12,6 +12,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from collections.abc import Callable
 
 from oslo_config import cfg
 from oslo_log import log
@@ -26,7 +27,8 @@ LOG = log.getLogger(__name__)
 
 ANSWER_WITHIN = 30.0  # seconds from a challenge to its answer
 RENEW = 3600.0  # seconds after which the conductors' clock is asked for again
-ASK_WAIT = 5.0  # seconds that commands wait here for the first answer, before they wait elsewhere
+UNKNOWN_WINDOW = 10.0  # seconds
+MOST_UNKNOWN = 200  # commands that unknown keys have signed and that are answered in a window
 
 
 def _steady() -> float:
@@ -71,7 +73,7 @@ class ConductorClock:
 
         :raises Unavailable: no conductor has told the time yet
         """
-        if not self._known.wait(ASK_WAIT):
+        if not self._known.is_set():
             raise Unavailable("no conductor has answered this agent yet")
         clock, at = self._told
         return clock + (_steady() - at) > moment
@@ -89,7 +91,9 @@ class Trust:
     def __init__(self, options: cfg.ConfigOpts.GroupAttr, transport: Transport) -> None:
         self._host: str = options.host
         self._clock = ConductorClock()
+        self._options = options
         self._refused = False
+        self._answered = (0, 0)  # the window of time, and how many in it
         self.cases: Verifier | None = None
         self.control: Verifier | None = None
         keys = signing.trusted(options.trusted_keys)
@@ -107,6 +111,46 @@ class Trust:
                 " run labapi-manage key create where the conductor runs, and name the public key"
                 " here; or say accept_unsigned = true to obey whoever can write to the broker"
             )
+
+    @property
+    def keys(self) -> list[str] | None:
+        """The short names of the keys that are trusted, None if everybody is obeyed."""
+        return self.cases.keys if self.cases is not None else None
+
+    def reload(self) -> bool:
+        """Read the keys again; keep the old ones if that fails. What is wrong goes to the log.
+
+        :returns: whether others are trusted now
+        """
+        before = self.keys
+        try:
+            keys = signing.trusted(self._options.trusted_keys)
+        except ConfigError as error:
+            LOG.error("%s; the keys that were trusted still are", error)
+            return False
+        if self.cases is None or self.control is None or not keys:
+            if bool(keys) != bool(before):
+                LOG.error("whether [agent] trusted_keys names any key counts at the start only")
+            return False
+        self.cases.trust(keys)
+        self.control.trust(keys)
+        LOG.info("trusted keys: %s", ", ".join(self.cases.keys))
+        return self.keys != before
+
+    def answer_unknown(self, answer: Callable[[bytes], None]) -> None:
+        """Hand over the bodies of commands that an unknown key has signed."""
+        if self.cases is not None:
+            self.cases.unknown = answer
+
+    def may_answer_unknown(self) -> bool:
+        """Count an answer to a command that an unknown key has signed; False if there are many.
+
+        Anybody who can write to the broker can make up such commands.
+        """
+        window = int(_steady() // UNKNOWN_WINDOW)
+        last, count = self._answered
+        self._answered = (window, count + 1 if window == last else 1)
+        return self._answered[1] <= MOST_UNKNOWN
 
     def challenge(self) -> str | None:
         """Return the challenge to send, None if none is needed."""

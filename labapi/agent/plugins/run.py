@@ -108,14 +108,13 @@ class Run:
         self.attempt = attempt
         self.timeout = timeout
         self.deadline = time.monotonic() + timeout
-        group = surroundings.groups.make(attempt) if surroundings.groups else None
-        self.tree = Tree(attempt, group, surroundings.limits.nice)
+        self.tree = Tree(attempt, surroundings.groups, surroundings.limits.nice)
         self.ended: Ended | None = None
         self._surroundings = surroundings
         self._output = output
         self._stop = stop
         self._noted = noted
-        self._workdir: Path | None = None
+        self._folder: str | None = None
 
     @property
     def remaining(self) -> float:
@@ -125,18 +124,21 @@ class Run:
     @property
     def workdir(self) -> Path:
         """A folder of this attempt's own, empty at first, removed after it."""
-        if self._workdir is None:
-            folder = self._surroundings.work / self.attempt
-            folder.mkdir(mode=0o700)
-            if self._surroundings.limits.owner is not None:
-                os.chown(folder, *self._surroundings.limits.owner)
-            self._workdir = folder
-        return self._workdir
+        return Path(self._own_folder())
 
     @property
-    def made(self) -> Path | None:
+    def made(self) -> str | None:
         """The folder, if the method has asked for it."""
-        return self._workdir
+        return self._folder
+
+    def _own_folder(self) -> str:
+        if self._folder is None:
+            folder = f"{self._surroundings.work}/{self.attempt}"
+            os.mkdir(folder, mode=0o700)
+            if self._surroundings.limits.owner is not None:
+                os.chown(folder, *self._surroundings.limits.owner)
+            self._folder = folder
+        return self._folder
 
     def check(self) -> None:
         """Check that the case may go on.
@@ -220,7 +222,7 @@ class Run:
         limits = self._surroundings.limits
         environment = {**limits.environment, **(env or {}), "LABAPI_CASE": self.case}
         environment[proc.MARKER] = self.attempt
-        cwd = str(cwd or self.workdir)
+        cwd = str(cwd or self._own_folder())
         if limits.prefix:
             # The prefix would report a missing program as an exit status of its own.
             search = environment.get("PATH", os.defpath)

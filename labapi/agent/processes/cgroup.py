@@ -34,14 +34,14 @@ class Group:
         self._path = path
 
     def add(self, pid: int) -> None:
-        """Move a process that has just started into the group."""
+        """Move a process that has not been reaped into the group."""
         # A process that has ended already cannot be moved, and need not be.
         with contextlib.suppress(ProcessLookupError):
             (self._path / "cgroup.procs").write_text(str(pid))
 
     def empty(self) -> bool:
         """Say whether nothing lives in the group or below it."""
-        return "populated 0" in (self._path / "cgroup.events").read_text()
+        return b"populated 0" in proc.content(self._path / "cgroup.events")
 
     def processes(self) -> list[proc.Process]:
         """Return what lives in the group or below it."""

@@ -177,16 +177,17 @@ class Children:
     def sweep(self) -> list[proc.Process]:
         """End what attempts that are over have left behind; return it.
 
-        An ended orphan of unknown origin is reaped when it is met a second time: if it is the
+        An ended orphan of no running attempt is reaped when it is met a second time: if it is the
         child of other code of this process, that code has had the time to wait for it.
         """
         own_session = os.getsid(0)
         with self._lock:
-            nobodys = [p for p in self._orphans(own_session) if self._whose(p)[1]]
-        alive = [process for root in nobodys for process in _tree(root) if process.alive]
+            orphans = [(p, *self._whose(p)) for p in self._orphans(own_session)]
+        left = [p for p, _, is_left in orphans if is_left]
+        alive = [process for root in left for process in _tree(root) if process.alive]
         for process in alive:
             send(process, signal.SIGKILL)
-        ended = {(p.pid, p.start) for p in nobodys if not p.alive}
+        ended = {(p.pid, p.start) for p, owner, _ in orphans if owner is None and not p.alive}
         for pid, _start in ended & self._ended_before:
             _reap(pid)
         self._ended_before = ended

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+SMALL = 4096  # bytes, more than any file has that is read at once
 MARKER = "LABAPI_ATTEMPT"  # environment variable that every process of an attempt is started with
 
 LISTS = Path(f"/proc/self/task/{os.getpid()}/children").exists()  # CONFIG_PROC_CHILDREN
@@ -35,11 +36,22 @@ class Process:
         return self.state not in "ZXx"
 
 
+def content(file: str | Path) -> bytes:
+    """Return what one of the kernel's small files says; open() would ask much about it first.
+
+    :raises OSError: it cannot be read
+    """
+    number = os.open(file, os.O_RDONLY)
+    try:
+        return os.read(number, SMALL)
+    finally:
+        os.close(number)
+
+
 def read(pid: int) -> Process | None:
     """Return a process, None if there is none of that pid."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            line = file.read()
+        line = content(f"/proc/{pid}/stat")
     except OSError:
         return None
     # The name stands in brackets and may itself hold blanks and brackets.
@@ -52,8 +64,12 @@ def read(pid: int) -> Process | None:
         session=int(fields[3]),
         start=int(fields[19]),
         state=fields[0].decode(),
-        name="".join(c if c.isprintable() else "?" for c in name),
+        name=name if name.isprintable() else _shown(name),
     )
+
+
+def _shown(name: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in name)
 
 
 def every() -> Iterator[Process]:

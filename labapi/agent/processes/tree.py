@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from labapi.agent.processes import proc
-from labapi.agent.processes.cgroup import Group
+from labapi.agent.processes.cgroup import Group, Groups
 from labapi.agent.processes.children import CHILDREN, send, ticks
 
 KILL_WAIT = 5.0  # seconds to wait for processes after SIGKILL; more needs an uninterruptible call
@@ -54,13 +54,14 @@ class Tree:
     """What one attempt has started, directly or not.
 
     :param attempt: the attempt's id, which its processes carry in their environment
-    :param group: the attempt's control group, if it has one
+    :param groups: where it gets a control group when a process is to be enclosed, None for nowhere
     :param nice: by how much its processes are less urgent than the agent
     """
 
-    def __init__(self, attempt: str, group: Group | None = None, nice: int = 0) -> None:
+    def __init__(self, attempt: str, groups: Groups | None = None, nice: int = 0) -> None:
         self.attempt = attempt
-        self._group = group
+        self._groups = groups
+        self._group: Group | None = None
         self._nice = nice
         self._closed = False
         self.started = ticks()
@@ -85,11 +86,13 @@ class Tree:
         return child
 
     def enclose(self, pid: int) -> None:
-        """Move a process that has not been reaped into the attempt's control group, if it has one.
+        """Move a process that has not been reaped into the attempt's control group.
 
         This takes the kernel some 10 ms (it waits for all processors), so it is for processes that
-        live longer than that.
+        live longer than that; the group is made with the first of them.
         """
+        if self._group is None and self._groups is not None and not self._closed:
+            self._group = self._groups.make(self.attempt)
         if self._group is not None:
             self._group.add(pid)
             # What it has forked before it was moved is outside; what comes later is inside.

@@ -10,7 +10,13 @@ from urllib.parse import urlsplit
 
 from labapi.agent.errors import CaseError
 from labapi.agent.plugins import Outcome, Run, method
-from labapi.agent.plugins.linux_system import ARGS_SCHEMA, COMMAND_SCHEMA, LinuxSystem, words
+from labapi.agent.plugins.linux_system import (
+    ARGS_SCHEMA,
+    COMMAND_SCHEMA,
+    LinuxSystem,
+    execute,
+    words,
+)
 from labapi.case import Reason, Result
 from labapi.exceptions import InvalidInput
 
@@ -60,7 +66,7 @@ class BuildServer(LinuxSystem):
             raise InvalidInput("parameters.ref is for git repositories only (….git, git+…)")
         else:
             _fetch(run, source, tree)
-        return run.execute(argv, cwd=_only_folder(tree))
+        return execute(run, argv, cwd=_only_folder(tree))
 
 
 def _repository(source: str) -> str | None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
+from pathlib import Path
 from typing import Any
 
+from labapi.agent.errors import CannotStart
 from labapi.agent.plugins import Outcome, Plugin, Run, method
 from labapi.agent.plugins.linux_system import ping
 from labapi.exceptions import InvalidInput
@@ -31,6 +35,7 @@ PING_SCHEMA: dict[str, Any] = {
     "required": ["host"],
     "additionalProperties": False,
 }
+FOR_A_SHELL = re.compile(r"[\s|&;<>$*?`()\"']")
 NOTHING: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
 
 RUN_SHELL = (
@@ -58,6 +63,23 @@ def words(parameters: dict[str, Any]) -> list[str]:
     return [parameters["command"], *args]
 
 
+def execute(run: Run, argv: list[str], cwd: Path | None = None) -> Outcome:
+    """Run a command line that a caller has written.
+
+    :raises CannotStart: with a hint if the program's name looks like a line for a shell
+    """
+    try:
+        return run.execute(argv, cwd=cwd)
+    except CannotStart as error:
+        if not FOR_A_SHELL.search(argv[0]):
+            raise
+        shell = json.dumps({"command": "sh", "args": ["-c", argv[0]]})
+        hint = "command is the name of one program, and no shell reads it"
+        raise CannotStart(
+            f"{error}; {hint}: give its arguments in args, or run a shell: {shell}"
+        ) from error.__cause__
+
+
 class LinuxSystem(Plugin):
     """Commands, reachability and facts of a Linux machine."""
 
@@ -66,7 +88,7 @@ class LinuxSystem(Plugin):
         """Run a program, without a shell."""
         argv = words(parameters)
         run.permit(argv[0])
-        return run.execute(argv)
+        return execute(run, argv)
 
     @method(PING, schema=PING_SCHEMA)
     def ping(self, run: Run, parameters: dict[str, Any]) -> Outcome:
