@@ -45,7 +45,26 @@ class Reason(StrEnum):
     AGENT_STOPPED = "agent_stopped"
     # Given by conductors.
     AGENT_LOST = "agent_lost"
+    NO_VALID_HOST = "no_valid_host"
     EXPIRED = "expired"
+    # Given when an operator removes a host.
+    HOST_REMOVED = "host_removed"
     # Given by both.
     CANCELLED = "cancelled"
     TIMEOUT = "timeout"
+
+
+# Verdicts of conductors: the agent may not know of them.
+GIVEN_UP = frozenset({Reason.AGENT_LOST, Reason.EXPIRED})
+
+# Fields of a body: what can be asked of a host that the scheduler chooses.
+WANTS = (
+    "requires",
+    "prefer",
+    "group",
+    "zone",
+    "lease",
+    "same_host_as",
+    "different_host_from",
+    "on_no_host",
+)

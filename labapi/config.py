@@ -6,15 +6,26 @@ The configuration is an object that is handed down; nothing reads it from a modu
 
 from __future__ import annotations
 
+import difflib
+import getpass
+import math
+import os
 import socket
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from oslo_config import cfg
+from oslo_config import cfg, types
 from oslo_log import log
 
 import labapi
 from labapi import tls
+from labapi.exceptions import ConfigError
+
+ETC = Path("/etc/labapi")  # of every machine of a lab
+
+# The largest numbers that mean something: seconds (30 years) and other fractions, whole numbers.
+MOST = {cfg.FloatOpt: 1e9, cfg.IntOpt: 1e15}
 
 DEFAULT_OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
@@ -125,6 +136,22 @@ API_OPTS: list[cfg.Opt] = [
         "max_json_depth", default=64, min=4, max=200, help="Deepest nesting of a JSON body."
     ),
     cfg.IntOpt(
+        "max_plan_size",
+        default=6 * 1024 * 1024,
+        min=1024,
+        max=6 * 1024 * 1024,
+        help="Most bytes of a test plan, as it is sent and once matrices, lists of hosts and"
+        " parameters are put in. The option larger_bodies of the sizelimit filter has to allow as"
+        " much.",
+    ),
+    cfg.IntOpt(
+        "max_plan_entries",
+        default=10000,
+        min=1,
+        max=10000,
+        help="Most entries of a test plan, once matrices and lists of hosts are spread.",
+    ),
+    cfg.IntOpt(
         "inline_output",
         default=65536,
         min=0,
@@ -132,7 +159,22 @@ API_OPTS: list[cfg.Opt] = [
         " /testcases/{id}/output.",
     ),
     cfg.IntOpt(
+        "report_output",
+        default=16 * 1024 * 1024,
+        min=0,
+        help="Most bytes of output in one report of a test plan. Each entry has the same share,"
+        " inline_output at most.",
+    ),
+    cfg.IntOpt(
         "keepalive", default=75, min=1, help="Seconds that an idle connection is kept open."
+    ),
+    cfg.FloatOpt(
+        "drain_delay",
+        default=0.0,
+        min=0,
+        help="Seconds that the API goes on serving when it is to stop, while /healthcheck is 503"
+        " already, so that load balancers leave it before it takes no more requests. A second"
+        " SIGTERM ends that.",
     ),
     cfg.IntOpt(
         "stop_timeout",
@@ -166,8 +208,17 @@ MESSAGING_OPTS: list[cfg.Opt] = [
         "transport_url",
         default="memory://",
         secret=True,
-        help="kombu URL of the message broker, for example amqp://labapi:secret@rabbit/lab."
+        help="kombu URL of the message broker, for example amqp://labapi:secret@rabbit/lab. Of the"
+        " nodes of a cluster, joined by semicolons: the first that takes a connection is used."
         " memory:// joins the services of one process only (labapi-all).",
+    ),
+    cfg.StrOpt(
+        "queue_type",
+        default="classic",
+        choices=["classic", "quorum"],
+        help="Of the queues that are made. RabbitMQ keeps a quorum queue on several nodes of a"
+        " cluster, and it works as long as more than half of them do. A queue that is there"
+        " already keeps its type. The same on all programs.",
     ),
     cfg.FloatOpt("connect_timeout", default=5.0, min=0.1, help="Seconds to wait for a connection."),
     cfg.FloatOpt(
@@ -191,6 +242,25 @@ MESSAGING_OPTS: list[cfg.Opt] = [
     *tls.options("For amqps://; the default is the issuers that the system trusts."),
 ]
 
+
+def metrics(program: str) -> list[cfg.Opt]:
+    """Return the options of a program that shows numbers."""
+    return [
+        cfg.HostAddressOpt(
+            "metrics_host",
+            default="127.0.0.1",
+            help=f"Address at which the {program} shows its numbers. Nobody is asked for a password"
+            " there.",
+        ),
+        cfg.PortOpt(
+            "metrics_port",
+            min=1,
+            help=f"Port at which the {program} shows its numbers to Prometheus, at /metrics. The"
+            " default is nowhere.",
+        ),
+    ]
+
+
 CONDUCTOR_OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         "host",
@@ -200,9 +270,10 @@ CONDUCTOR_OPTS: list[cfg.Opt] = [
     ),
     cfg.StrOpt(
         "signing_key",
+        mutable=True,
         help="File with the private key that signs commands, made by labapi-manage key create. All"
         " conductors may share one. Without it commands are not signed, and agents with"
-        " trusted_keys refuse them.",
+        " trusted_keys refuse them. SIGHUP has a conductor read it again.",
     ),
     cfg.FloatOpt(
         "service_down_time",
@@ -225,6 +296,19 @@ CONDUCTOR_OPTS: list[cfg.Opt] = [
         default=2.0,
         min=0.1,
         help="Seconds between looks for cases that wait, are overdue or are lost.",
+    ),
+    cfg.IntOpt(
+        "plan_window",
+        default=500,
+        min=1,
+        help="Entries of one test plan that run, or wait for a host, at the same time at most.",
+    ),
+    cfg.FloatOpt(
+        "plan_interval",
+        default=2.0,
+        min=0.1,
+        help="Seconds between looks for test plans of which something has ended without a report:"
+        " a case was lost, or cancelled before it began, or the conductor was killed that knew.",
     ),
     cfg.FloatOpt(
         "queue_timeout",
@@ -284,8 +368,8 @@ CONDUCTOR_OPTS: list[cfg.Opt] = [
     cfg.FloatOpt(
         "keep_cases",
         min=0.01,
-        help="Days after its end that a case is kept, with its output and its Idempotency-Key. The"
-        " default is for ever.",
+        help="Days after its end that a case is kept, with its output and its Idempotency-Key; one"
+        " that is part of a test plan, as long as the plan. The default is for ever.",
     ),
     cfg.FloatOpt(
         "keep_output",
@@ -294,23 +378,234 @@ CONDUCTOR_OPTS: list[cfg.Opt] = [
         " The default is as long as the case.",
     ),
     cfg.FloatOpt(
+        "keep_leases",
+        min=0.01,
+        help="Days after its end that a lease is kept. The default is for ever.",
+    ),
+    cfg.FloatOpt(
         "keep_hosts",
         min=0.01,
         help="Days that a silent host stays on the list, and the services of other programs"
         " likewise. Its cases stay. So does a host that is disabled or has a case to finish. The"
         " default is for ever.",
     ),
+    *metrics("conductor"),
 ]
 
 SCHEDULER_OPTS: list[cfg.Opt] = [
+    cfg.IntOpt(
+        "max_count",
+        default=1000,
+        min=1,
+        max=10000,
+        help="Most cases that one request may make.",
+    ),
+    cfg.IntOpt(
+        "max_batch_size",
+        default=1024 * 1024,
+        min=1024,
+        help="Most bytes of parameters that the cases of one request may have together.",
+    ),
+    cfg.IntOpt(
+        "max_shown",
+        default=100,
+        min=1,
+        max=10000,
+        help="Most hosts that the answer to POST /testcases?dry_run=true names.",
+    ),
+    cfg.StrOpt(
+        "driver",
+        default="filter_scheduler",
+        help="What chooses the host of a case that names none: filter_scheduler, chance, ip_prefix,"
+        " or another entry point in the group labapi.scheduler.drivers.",
+    ),
+    cfg.ListOpt(
+        "filters",
+        default=[
+            "access",
+            "up",
+            "healthy",
+            "lease",
+            "group",
+            "zone",
+            "catalogue",
+            "requires",
+            "same_host",
+            "different_host",
+            "retry",
+            "free_slots",
+        ],
+        help="What says no to a host: entry points in the group labapi.scheduler.filters. A host is"
+        " counted for the first of them that turns it away. Without access, group or lease nothing"
+        " keeps a case without a host off what this filter guards.",
+    ),
+    cfg.DictOpt(
+        "weighers",
+        default={
+            "free_slots": "1.0",
+            "memory": "0.5",
+            "load": "0.5",
+            "faults": "1.0",
+            "anti_affinity": "1.0",
+            "prefer": "2.0",
+        },
+        help="What prefers one host to another, NAME:MULTIPLIER: entry points in the group"
+        " labapi.scheduler.weighers. Each gives 0 to 1; a negative multiplier turns it round, and"
+        " affinity is one more.",
+    ),
+    cfg.IntOpt(
+        "host_subset_size",
+        default=1,
+        min=1,
+        max=1000,
+        help="A case goes to one of so many of the best hosts, drawn at random. More than 1 spares"
+        " several conductors that decide at the same moment from choosing the same host.",
+    ),
+    cfg.ListOpt(
+        "ip_prefix",
+        default=["10.1.0.0/16=doc", "10.2.0.0/16=ops", "*=dev"],
+        help="For the driver ip_prefix, NETWORK=PREFIX: callers from the network are given hosts"
+        " whose names start with the prefix. The first network that has the caller's address"
+        " counts; * has every one, and callers that no line has are given no host.",
+    ),
     cfg.IntOpt(
         "dispatch_ahead",
         deprecated_group="conductor",
         default=8,
         min=0,
         help="Cases given to a host beyond its slots, so that the next one is there when one ends."
-        " The most urgent of these begins first. A lab with many short cases needs more of them.",
+        " The most urgent of these begins first. A lab with many short cases needs more of them."
+        " A case that names no host is given a free slot only.",
     ),
+    cfg.FloatOpt(
+        "refresh_interval",
+        default=5.0,
+        min=0.1,
+        help="Seconds for which what is known of the hosts is used to choose among them; what a"
+        " case is given is looked at again. It is read only when it is needed, and never for more"
+        " than a twentieth of the time.",
+    ),
+    cfg.FloatOpt(
+        "patience",
+        default=300.0,
+        min=1,
+        help="Seconds that a case waits until it goes before all that have waited less, whatever"
+        " their priority and project.",
+    ),
+    cfg.DictOpt(
+        "shares",
+        default={},
+        help="What projects are entitled to, in comparison, where cases of the same priority wait:"
+        " lab:3,ci:1 gives lab three hosts for each that ci has. A project that is not named"
+        " has 1.",
+    ),
+    cfg.FloatOpt(
+        "health_window",
+        default=3600.0,
+        min=1,
+        help="Seconds for which a case that ended by the lab's fault speaks against its host.",
+    ),
+    cfg.IntOpt(
+        "health_faults",
+        default=5,
+        min=1,
+        help="A host with so many faults of the lab within health_window is benched: it is given no"
+        " more cases until a health case of its group passes there, or an administrator says so.",
+    ),
+    cfg.FloatOpt(
+        "health_interval",
+        default=300.0,
+        min=1,
+        help="Seconds from the benching of a host to its health case, and from one to the next.",
+    ),
+    cfg.FloatOpt(
+        "max_lease",
+        default=7 * 86400.0,
+        min=1,
+        help="Longest time, in seconds, for which a lease may be made or renewed.",
+    ),
+    cfg.IntOpt(
+        "max_leased_hosts",
+        default=100,
+        min=0,
+        max=1000,
+        help="Most hosts that a project may have in leases at the same time, those included that"
+        " its waiting leases ask for.",
+    ),
+]
+
+NOTIFY_OPTS: list[cfg.Opt] = [
+    cfg.StrOpt(
+        "smtp_host",
+        help="Mail server through which conductors tell of the ends of test plans. Without it, mail"
+        " is given up.",
+    ),
+    cfg.PortOpt(
+        "smtp_port",
+        min=1,
+        help="Its port. The default is 587 with starttls, 465 with tls, and 25 with none.",
+    ),
+    cfg.StrOpt(
+        "smtp_security",
+        default="starttls",
+        choices=["starttls", "tls", "none"],
+        help="starttls and tls check the server's certificate, its name included, and never fall"
+        " back to plain text. none sends mails as they are, and no password.",
+    ),
+    cfg.StrOpt("smtp_user", help="User name at the mail server. The default is to send none."),
+    cfg.StrOpt("smtp_password", secret=True, help="Password of smtp_user."),
+    cfg.StrOpt(
+        "mail_from",
+        default=f"labapi@{socket.gethostname()}",
+        sample_default="labapi@<host name>",
+        help="Address that mails come from.",
+    ),
+    cfg.IntOpt(
+        "max_log",
+        default=1024 * 1024,
+        min=0,
+        help="Most bytes of output in a mail. Each entry of the plan has the same share.",
+    ),
+    cfg.IntOpt(
+        "max_entries",
+        default=1000,
+        min=1,
+        max=10000,
+        help="Most entries in a mail. Of a larger plan, it has those that did not pass.",
+    ),
+    cfg.FloatOpt(
+        "timeout",
+        default=10.0,
+        min=0.1,
+        help="Seconds that a webhook may take in all, and that each answer of the mail server may"
+        " take.",
+    ),
+    cfg.FloatOpt(
+        "retry_interval",
+        default=10.0,
+        min=0.1,
+        help="Seconds from the first try to the second. Each pause is twice as long as the one"
+        " before, an hour at most.",
+    ),
+    cfg.FloatOpt(
+        "max_age",
+        default=86400.0,
+        min=1,
+        help="Seconds after the end of a plan for which a mail or a webhook is tried again.",
+    ),
+    cfg.ListOpt(
+        "forbidden",
+        default=["loopback", "link_local", "private"],
+        item_type=types.String(choices=["loopback", "link_local", "private"]),
+        help="Classes of addresses to which no webhook is sent, whatever name leads there. Callers"
+        " choose the URLs: what conductors can reach and callers cannot is to be in one of them.",
+    ),
+    cfg.ListOpt(
+        "allowed_networks",
+        default=[],
+        help="Networks to which webhooks are sent all the same, for example 10.7.0.0/16.",
+    ),
+    *tls.options("For the mail server and, beside the system's issuers, for webhooks."),
 ]
 
 SERVICEGROUP_OPTS: list[cfg.Opt] = [
@@ -349,8 +644,10 @@ AGENT_OPTS: list[cfg.Opt] = [
     cfg.ListOpt(
         "trusted_keys",
         default=[],
+        mutable=True,
         help="Files with the public keys of conductors (labapi-manage key create). Commands that"
-        " none of them has signed are refused. Name two keys while one replaces the other.",
+        " none of them has signed are refused. Name two keys while one replaces the other;"
+        " SIGHUP has the agent read them again.",
     ),
     cfg.BoolOpt(
         "accept_unsigned",
@@ -365,6 +662,14 @@ AGENT_OPTS: list[cfg.Opt] = [
         default=5.0,
         min=0,
         help="Seconds between SIGTERM and SIGKILL when a case is ended.",
+    ),
+    cfg.FloatOpt(
+        "drain_timeout",
+        default=0.0,
+        min=0,
+        help="Seconds that running cases are given to end when the agent is to stop; it takes"
+        " nothing new meanwhile. What still runs then is ended as ERROR/agent_stopped. A second"
+        " SIGTERM ends it at once.",
     ),
     cfg.IntOpt(
         "max_output",
@@ -464,6 +769,12 @@ AGENT_OPTS: list[cfg.Opt] = [
         " The default is no limit.",
     ),
     cfg.StrOpt(
+        "lease_keys_file",
+        help="File, of the agent's own and with its whole path, into which it puts the ssh keys of"
+        " whoever has leased this host, for as long as they have; sshd is to read it for an account"
+        " (AuthorizedKeysFile). The default is that leases let nobody in.",
+    ),
+    cfg.StrOpt(
         "cgroup",
         default="auto",
         choices=["auto", "off", "require"],
@@ -471,6 +782,7 @@ AGENT_OPTS: list[cfg.Opt] = [
         " never; require: the agent does not start if it may not. In a systemd unit, Delegate=yes"
         " allows them.",
     ),
+    *metrics("agent"),
 ]
 
 GROUPS: dict[str | None, list[cfg.Opt]] = {
@@ -480,6 +792,7 @@ GROUPS: dict[str | None, list[cfg.Opt]] = {
     "messaging": MESSAGING_OPTS,
     "conductor": CONDUCTOR_OPTS,
     "scheduler": SCHEDULER_OPTS,
+    "notify": NOTIFY_OPTS,
     "servicegroup": SERVICEGROUP_OPTS,
     "agent": AGENT_OPTS,
 }
@@ -522,6 +835,7 @@ def load(args: Sequence[str], *, prog: str, description: str, **defaults: Any) -
     :param args: the command line without the program's name
     :param defaults: as for :func:`new`
     :raises oslo_config.cfg.Error: an option or a file that cannot be used
+    :raises ConfigError: a value cannot be used, or the folder of files may not be looked into
     """
     conf = new(**defaults)
     log.set_defaults(LOG_FORMAT)
@@ -534,4 +848,54 @@ def load(args: Sequence[str], *, prog: str, description: str, **defaults: Any) -
         description=description,
         version=labapi.__version__,
     )
+    # oslo.config would take the defaults: it finds no file where it may not look. labapi-all works
+    # with the defaults.
+    unseen = ETC.exists() and not os.access(ETC, os.X_OK)
+    if unseen and not conf.config_file and prog != "labapi-all":
+        user = getpass.getuser()
+        raise ConfigError(f"the user {user} may not look for labapi.conf in {ETC}")
+    _check(conf)
     return conf
+
+
+def _check(conf: cfg.ConfigOpts) -> None:
+    """Check all values; oslo.config looks at one when it is asked for, perhaps by a request.
+
+    :raises ConfigError: one cannot be used
+    """
+    for group, options in GROUPS.items():
+        values = conf if group is None else conf[group]
+        for option in options:
+            name = f"[{group or 'DEFAULT'}] {option.name}"
+            try:
+                value = values[option.dest]
+            except ValueError as error:
+                raise ConfigError(f"{name}: {error.__context__ or error}") from None
+            most = MOST.get(type(option), math.inf)
+            if isinstance(value, int | float) and not value <= most:  # it may be nan
+                raise ConfigError(f"{name}: {value:g} is no number of at most {most:g}")
+
+
+def unknown(conf: cfg.ConfigOpts) -> list[str]:
+    """Return a text for each option in the files that is none, in a section that is labapi's.
+
+    oslo.config reads what it is asked for and passes over the rest, misspelt names as well.
+    """
+    names: dict[str, set[str]] = {group or "DEFAULT": set() for group in GROUPS}
+    names["DEFAULT"] |= set(conf)  # oslo.log's, and of the command line
+    for group, options in GROUPS.items():
+        for option in options:
+            names[group or "DEFAULT"].add(option.dest)
+            for old in option.deprecated_opts:
+                names[old.group or group or "DEFAULT"].add(old.name or option.name)
+    found = []
+    for file in conf.config_file:
+        sections: dict[str, dict[str, Any]] = {}
+        cfg.ConfigParser(file, sections).parse()
+        for section in sections.keys() & names.keys():
+            known = {name.replace("-", "_") for name in names[section]}
+            for name in sorted({word.replace("-", "_") for word in sections[section]} - known):
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f"; did you mean '{near[0]}'?" if near else ""
+                found.append(f"{file}: [{section}] {name} is no option of labapi{hint}")
+    return found

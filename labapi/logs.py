@@ -58,11 +58,23 @@ class Formatter(formatters.ContextFormatter):
             or record.stack_info
             or "context" in given
         ):
-            return str(super().format(record))
-        record.request_id = context.request_id
+            return self._without_echo(str(super().format(record)), record)
         record.asctime = self._time(record)
         record.message = record.getMessage()
+        # Lines of filters begin with the id, for they are read in other services' logs, too.
+        request_id = context.request_id
+        record.request_id = "-" if record.message.startswith(f"{request_id} ") else request_id
         return self._line % given
+
+    def _without_echo(self, line: str, record: logging.LogRecord) -> str:
+        """Return a line of ours without the error that oslo.log adds to what is said in an except.
+
+        Our lines name the error themselves, so it would stand there twice.
+        """
+        summary = getattr(record, "error_summary", "")
+        if not summary or record.exc_info or not record.name.startswith("labapi"):
+            return line
+        return line.removesuffix(f": {summary}")
 
     def _time(self, record: logging.LogRecord) -> str:
         """Return the time as ``log_date_format`` has it, which knows no parts of a second."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 from oslo_config import cfg
 from oslo_log import log
@@ -12,11 +14,14 @@ from oslo_policy import opts, policy
 
 from labapi.context import RequestContext
 from labapi.exceptions import ConfigError, Forbidden
-from labapi.pipeline.check.finding import nearest, printable
+from labapi.pipeline.check.finding import nearest, one_line, printable
 
 LOG = log.getLogger(__name__)
 
 _REFERENCE = re.compile(r"\brule:([^\s()]+)")
+_OF_OWNER = re.compile(r"%\((.*?)\)")
+# Kinds of checks that ask other rules or other servers.
+_ELSEWHERE = ("rule", "http", "https")
 DECISIONS = 10_000  # decisions that are kept
 
 Rule = policy.RuleDefault
@@ -65,7 +70,10 @@ class Policy:
         self._enforcer = policy.Enforcer(conf)
         self._enforcer.suppress_default_change_warnings = True
         self._enforcer.register_defaults(rules)
-        self._load(conf.oslo_policy.policy_file)
+        file = conf.oslo_policy.policy_file
+        if Path(conf.find_file(file) or file).is_dir():  # oslo.policy would go on without it
+            raise ConfigError(f"[oslo_policy] policy_file = {file}: this is a folder")
+        self._load(file)
         # Otherwise it would look for a change in the middle of a request.
         self._enforcer.use_conf = False
         self._decide = functools.lru_cache(maxsize=DECISIONS)(self._ask)
@@ -85,6 +93,11 @@ class Policy:
         """Return what is wrong with rules that can be read."""
         used = " ".join(str(rule.check) for rule in self._enforcer.file_rules.values())
         for name, rule in self._enforcer.file_rules.items():
+            if not isinstance(name, str) or not isinstance(rule.check_str, str):
+                yield f"{name}: expected a line 'rule: check'"
+                continue
+            for problem in filter(None, map(_cannot_be_asked, _leaves(rule.check))):
+                yield f"{name}: {problem}"
             if name not in self._known and f"rule:{name}" not in used:
                 yield f"{name}: nothing asks for this rule{nearest(name, self._known)}"
             # The parser takes what it does not understand for "nobody".
@@ -136,3 +149,37 @@ class Policy:
                 roles,
             )
             raise Forbidden(f"the policy does not allow {action} with your roles ({roles})")
+
+    def listed(self, context: RequestContext, things: str) -> dict[str, str | None]:
+        """Return the columns by which a list is narrowed down to what a caller may see.
+
+        :param things: what the rules ``<things>:show`` and ``<things>:show_all_projects`` are about
+        :raises Forbidden: the caller may see none of them
+        """
+        if self.allows(context, f"{things}:show_all_projects"):
+            return {}
+        self.check(context, f"{things}:show", context.project_id)
+        return {"project_id": context.project_id}
+
+
+def _leaves(check: Any) -> Iterator[Any]:
+    """Go through the checks of which a rule is made with ``and``, ``or`` and ``not``."""
+    parts = [check.rule] if hasattr(check, "rule") else getattr(check, "rules", ())
+    if not parts:
+        yield check
+    for part in parts:
+        yield from _leaves(part)
+
+
+def _cannot_be_asked(check: Any) -> str | None:
+    """Say why a check would fail, or never be true, for oslo.policy looks only when it is asked."""
+    if getattr(check, "kind", None) in (None, *_ELSEWHERE):
+        return None
+    for name in _OF_OWNER.findall(check.match):
+        if name != "project_id":
+            return f"'{check}': there is no '{name}'; expected %(project_id)s"
+    try:
+        check({"project_id": "p"}, {"user_id": "u", "project_id": "p", "roles": ["r"]}, None)
+    except (ArithmeticError, LookupError, SyntaxError, TypeError, ValueError) as error:
+        return f"'{check}': it cannot be asked ({one_line(error)}); expected one such as {OWN}"
+    return None

@@ -29,6 +29,17 @@ def backend(value: Backend) -> Iterator[None]:
         _current.reset(token)
 
 
+def current_backend() -> Backend:
+    """Return the backend for an application that is being built.
+
+    :raises RuntimeError: outside :func:`backend`
+    """
+    behind = _current.get(None)
+    if behind is None:
+        raise RuntimeError("the API is built by labapi.api.load.load, not by Paste alone")
+    return behind
+
+
 _check = no_options("api")
 
 
@@ -39,7 +50,5 @@ def app_factory(global_conf: Mapping[str, str], **local_conf: str) -> Router:
     :raises RuntimeError: outside :func:`backend`
     """
     _check(global_conf, **local_conf)
-    behind = _current.get(None)
-    if behind is None:
-        raise RuntimeError("the API is built by labapi.api.load.load, not by Paste alone")
+    behind = current_backend()
     return Router(ROUTES, vars(behind), behind.conf.api.database_time)

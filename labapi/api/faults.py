@@ -13,7 +13,7 @@ import webob
 from oslo_log import log
 
 from labapi import exceptions
-from labapi.api.request import UnsupportedMediaType, json_response
+from labapi.api.request import TooLarge, UnsupportedMediaType, json_response
 from labapi.context import REQUEST_ID
 
 LOG = log.getLogger(__name__)
@@ -51,6 +51,7 @@ NAMES = {
 }
 _CODES: dict[type[exceptions.LabapiError], int] = {
     UnsupportedMediaType: 415,
+    TooLarge: 413,
     exceptions.InvalidInput: 400,
     exceptions.NotFound: 404,
     exceptions.Forbidden: 403,
@@ -72,7 +73,9 @@ def response(error: exceptions.LabapiError, environ: Mapping[str, Any]) -> webob
         cause = f": {error.__cause__}" if error.__cause__ else ""
         LOG.warning("answered 503: %s%s", error, cause)
         headers["Retry-After"] = str(RETRY_AFTER)
-    fault = {"code": code, "message": str(error)}
+    fault: dict[str, Any] = {"code": code, "message": str(error)}
+    if isinstance(error, exceptions.InvalidInput) and error.errors:
+        fault["errors"] = list(error.errors)
     request_id = environ.get(REQUEST_ID)
     if request_id:
         fault["request_id"] = request_id

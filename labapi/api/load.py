@@ -12,6 +12,7 @@ from oslo_log import log
 
 from labapi.api.app import backend
 from labapi.api.backend.backend import Backend
+from labapi.config import ETC
 from labapi.exceptions import ConfigError
 from labapi.pipeline.build import Texts, build, saying
 from labapi.pipeline.check import check
@@ -89,6 +90,6 @@ def _given(conf: cfg.ConfigOpts) -> dict[str, str]:
 def _places(conf: cfg.ConfigOpts, name: Path) -> Iterable[Path]:
     for file in reversed(conf.config_file or []):
         yield Path(file).absolute().parent / name
-    yield Path("/etc/labapi") / name
+    yield ETC / name
     yield Path(sys.prefix) / "etc" / "labapi" / name
     yield Path(__file__).parents[2] / "etc" / name

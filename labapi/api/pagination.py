@@ -30,5 +30,6 @@ def link_next(response: webob.Response, request: Request, marker: str | int) -> 
 
     :param marker: what the last item of this page is known by
     """
-    query = {**request.GET, "marker": str(marker)}
+    query = [(name, value) for name, value in request.GET.items() if name != "marker"]
+    query.append(("marker", str(marker)))
     response.headers["Link"] = f'<{request.path_url}?{urlencode(query)}>; rel="next"'

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from labapi.exceptions import InvalidInput
 
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
+_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 _BYTES = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 SHOWN = 64  # characters of a wrong value that an error repeats
@@ -39,12 +40,25 @@ def size(query: Mapping[str, str], name: str) -> int | None:
     return None if text is None else int(text)
 
 
-def flag(query: Mapping[str, str], name: str) -> bool:
-    """Return whether the parameter is ``true``; without it, it is not.
+def number(query: Mapping[str, str], name: str) -> int:
+    """Return a whole number, 0 if the parameter is not there.
+
+    :raises InvalidInput: it is not such a number
+    """
+    text = query.get(name, "0")
+    if not _NUMBER.fullmatch(text):
+        raise InvalidInput(f"{name}: {text[:SHOWN]!r} is not a whole number")
+    return int(text)
+
+
+def flag(query: Mapping[str, str], name: str, *, default: bool = False) -> bool:
+    """Return whether the parameter is ``true``.
+
+    :param default: what counts if the parameter is not there
 
     :raises InvalidInput: it is neither ``true`` nor ``false``
     """
-    text = query.get(name, "false")
+    text = query.get(name, "true" if default else "false")
     if text not in ("true", "false"):
         raise InvalidInput(f"{name}: {text[:SHOWN]!r} is neither true nor false")
     return text == "true"

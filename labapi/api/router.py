@@ -42,7 +42,8 @@ class Router:
     """A WSGI application that maps URLs to controllers.
 
     :param table: the URLs
-    :param parts: what the controllers can be built from, by the names in their ``__init__``
+    :param parts: what the controllers can be built from, by the names in their ``__init__``; they
+        are given ``table``, too
     :param database_time: seconds that a request may spend on the database
     """
 
@@ -51,6 +52,7 @@ class Router:
     ) -> None:
         table = tuple(table)
         self._database_time = database_time
+        parts = {**parts, "table": table}
         built = {cls: _build(cls, parts) for cls in {route.controller for route in table}}
         mapper = routes.Mapper(controller_scan=None, register=False)
         self._actions: dict[str, dict[str, tuple[str, Action]]] = {}
@@ -103,7 +105,7 @@ class Router:
         audit = environ[AUDIT] = {"action": name, "target": "/".join(found.values())}
         response = action(request, **found)
         if method == "POST" and response.location:  # what was made has its name only now
-            audit["target"] = response.location.rpartition("/")[2]
+            audit["target"] = response.location.rpartition("/")[2].rpartition("=")[2]
         return response
 
     def _match(self, path: str) -> tuple[str, dict[str, str]]:
@@ -116,7 +118,7 @@ class Router:
         for template, match in self._templates:
             if found := match(path):
                 return template, found.groupdict()
-        raise NotFound("there is no such URL here; docs/api.md lists them all")
+        raise NotFound("there is no such URL here; GET /v2.1 lists them all")
 
 
 def _build(controller: type[Controller], parts: Mapping[str, Any]) -> Controller:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import webob
@@ -24,7 +24,13 @@ def _document(request: Request) -> dict[str, Any]:
 
 
 class Versions(Controller):
-    """The controller of version documents."""
+    """The controller of version documents.
+
+    :param table: the URLs that it describes
+    """
+
+    def __init__(self, table: Sequence[Route]) -> None:
+        self._table = table
 
     def index(self, request: Request) -> webob.Response:
         """List the versions."""
@@ -32,9 +38,13 @@ class Versions(Controller):
         return json_response({"versions": [_document(request)]})
 
     def show(self, request: Request) -> webob.Response:
-        """Describe the version of the API that this URL belongs to."""
+        """Describe the version of the API that this URL belongs to, and list its URLs."""
         request.query()
-        return json_response({"version": _document(request)})
+        urls = [
+            {"url": f"{request.script_name}{route.path}".rstrip("/"), "methods": [*route.actions]}
+            for route in self._table
+        ]
+        return json_response({"version": {**_document(request), "urls": urls}})
 
 
 _check = no_options("versions")

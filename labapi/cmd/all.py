@@ -13,7 +13,7 @@ from labapi.agent.manager import Agent
 from labapi.api import load
 from labapi.api.backend.backend import Backend
 from labapi.api.reload import Reloadable
-from labapi.cmd import program, start
+from labapi.cmd import opening, program, start
 from labapi.conductor.manager import Conductor
 from labapi.db import migration, testcases
 from labapi.db.session import Database
@@ -56,9 +56,18 @@ def _serve(conf: cfg.ConfigOpts) -> None:
         behind.start()
         conductor.start()
         agent.start()
-        program.reload_requested(app.reload, stop)
+        program.reload_requested(lambda: _reload(conf, app, conductor, agent), stop)
         thread = threading.Thread(target=server.serve, name="http", daemon=True)
         thread.start()
+        opening.say(
+            "labapi-all",
+            conf.agent.host,
+            f"broker {transport.shown}",
+            f"database {database.shown}",
+            opening.listed("plugin", agent.plugins),
+            opening.limits(conf.api, "threads"),
+            opening.limits(conf.agent, "slots"),
+        )
         _wait_for_host(database, conf.agent.host, stop)
         url = f"http://{server.bind_addr[0]}:{server.bind_addr[1]}"
         sys.stdout.write(WELCOME.format(url=url, host=conf.agent.host, state=state))
@@ -66,13 +75,23 @@ def _serve(conf: cfg.ConfigOpts) -> None:
         start.tell_systemd("READY=1")
         stop.wait()
         start.tell_systemd("STOPPING=1")
+        behind.draining.set()
+        stop.again.wait(conf.api.drain_delay)
         # cheroot waits for every request under way, however long it takes.
         behind.waiters.let_go()
     finally:
         server.stop()
+    agent.drain(conf.agent.drain_timeout, stop.again)
     agent.stop()
     conductor.stop()
     behind.stop()
+
+
+def _reload(conf: cfg.ConfigOpts, app: Reloadable, conductor: Conductor, agent: Agent) -> None:
+    app.reload()
+    if program.read_again(conf):
+        agent.reload_keys()
+        conductor.reload_key()
 
 
 def _wait_for_host(database: Database, host: str, stop: threading.Event) -> None:

@@ -15,6 +15,7 @@ import eventlet  # noqa: E402
 
 eventlet.monkey_patch()
 
+import gc  # noqa: E402
 import os  # noqa: E402
 import signal  # noqa: E402
 import socket  # noqa: E402
@@ -26,7 +27,7 @@ from oslo_config import cfg  # noqa: E402
 
 from labapi.api.backend.backend import Backend  # noqa: E402
 from labapi.api.reload import Reloadable  # noqa: E402
-from labapi.cmd import prefork, program, start  # noqa: E402
+from labapi.cmd import opening, prefork, program, start  # noqa: E402
 from labapi.cmd.approved import Approved  # noqa: E402
 from labapi.db import migration  # noqa: E402
 from labapi.db.session import Database  # noqa: E402
@@ -55,14 +56,29 @@ def _serve(conf: cfg.ConfigOpts) -> None:
         return
     sys.stdout.write(f"labapi-api listens on http://{conf.api.host}:{conf.api.port}\n")
     sys.stdout.flush()
+    _introduce(conf, transport, database, approved)
     # Without the broker cases are taken, and wait in the database: that is no reason to wait here.
     start.tell_systemd("READY=1\nSTATUS=")
     prefork.run(
         conf.api.workers,
         lambda: _work(conf, listener, approved),
-        conf.api.stop_timeout,
+        conf.api.drain_delay + conf.api.stop_timeout,
         approved.renew,
         lambda: _stop(listener),
+    )
+
+
+def _introduce(
+    conf: cfg.ConfigOpts, transport: Transport, database: Database, approved: Approved
+) -> None:
+    options = conf.api
+    opening.say(
+        "labapi-api",
+        options.machine,
+        f"broker {transport.shown}",
+        f"database {database.shown}",
+        f"pipeline {approved.path}",
+        opening.limits(options, "workers", "greenthreads", "database_time", "max_wait"),
     )
 
 
@@ -87,20 +103,38 @@ def _listen(conf: cfg.ConfigOpts) -> socket.socket:
 
 def _work(conf: cfg.ConfigOpts, listener: socket.socket, approved: Approved) -> None:
     """Serve in one process until SIGTERM, then finish what is under way."""
+    parent = os.getppid()
     eventlet.hubs.use_hub()  # the parent's event loop would be shared by all workers
     behind = Backend.of(conf, Transport(conf), Database(conf), approved.policy)
     app = Reloadable(conf, behind, approved.path, approved.texts)
     behind.start()
     server = Server(listener, app, connections=conf.api.greenthreads, keepalive=conf.api.keepalive)
     server.start()
-    for number in _signals(signal.SIGHUP, signal.SIGTERM):
-        if number == signal.SIGTERM:
-            break
+    _keep_what_is_here()
+    signals = _signals(signal.SIGHUP, signal.SIGTERM)
+    while next(signals) != signal.SIGTERM:
         app.reload()
+        _keep_what_is_here()
+    behind.draining.set()
+    if conf.api.drain_delay and os.getppid() == parent:  # else somebody may wait for the port
+        with eventlet.Timeout(conf.api.drain_delay, False):
+            while next(signals) != signal.SIGTERM:
+                pass
     server.close()
     behind.waiters.let_go()
     server.wait(conf.api.stop_timeout)
     behind.stop()
+
+
+def _keep_what_is_here() -> None:
+    """Have Python's collector look at what comes from now on: the rest stays.
+
+    Some 150,000 objects are the program itself. To look at them all takes 0.1 s, in which no
+    request goes on.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 def _signals(*numbers: signal.Signals) -> Iterator[int]:

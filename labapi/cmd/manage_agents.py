@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import datetime
 import secrets
+from pathlib import Path
 
+from labapi.case import Reason
 from labapi.cmd.manage import Operator
+from labapi.cmd.new_agent import NewAgent
 from labapi.conductor import events
-from labapi.db import handover, migration, purge
+from labapi.db import handover, migration, removal
 from labapi.db.session import Database
-from labapi.exceptions import BrokerUnavailable, NotFound
+from labapi.exceptions import BrokerUnavailable, ConfigError, NotFound
 from labapi.rpc import broker_user
 from labapi.rpc.publisher import Publisher
 from labapi.rpc.transport import BROKER_ERRORS, HOST_NAME, Transport
@@ -58,49 +61,75 @@ class _OfUser(_OfHost):
 
 
 class AgentAdd(_OfUser):
-    """Make the queues of a host, and a RabbitMQ user that can use nothing else."""
+    """Make the queues of a host, and a RabbitMQ user that can use nothing else.
+
+    With --folder nothing has to be copied from a terminal: labapi.conf, the conductors' public key
+    and the certificates of [messaging] ca_file are for /etc/labapi of the host, and rabbitmqctl.sh
+    is for the machine of the broker. Both it and labapi.conf hold the user's password.
+    """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return a parser with the options --vhost and --again as well."""
+        """Return a parser with the options --vhost, --again and --folder as well."""
         parser = super().get_parser(prog_name)
         parser.add_argument("--vhost", help="default: that of [messaging] transport_url")
-        parser.add_argument(
+        where = parser.add_mutually_exclusive_group()
+        where.add_argument(
             "--again",
             action="store_true",
             help="the user exists: give it the rights of this release; it keeps its password",
         )
+        where.add_argument(
+            "--folder", type=Path, help="new folder for files with what is printed otherwise"
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Make them; print the line for the host's configuration."""
+        """Make them; print the lines for the host's configuration."""
         transport = Transport(self.conf)
         transport.require_broker()
-        host = parsed_args.host
+        host, folder = parsed_args.host, parsed_args.folder
         vhost = parsed_args.vhost or broker_user.vhost_of(transport.url)
         password = secrets.token_urlsafe(PASSWORD)
+        if folder is not None and folder.exists():
+            raise ConfigError(f"{folder} exists; nothing is done")
         try:
             with transport.connect(heartbeat=False, vhost=vhost) as connection:
                 transport.declare(connection)
-                broker_user.declare_queues(connection, host)
+                broker_user.declare_queues(transport, connection, host)
         except BROKER_ERRORS as error:
-            raise BrokerUnavailable(f"the queues cannot be made: {error}") from error
+            why = transport.said(error)
+            raise BrokerUnavailable(f"the queues cannot be made: {why}") from error
         if parsed_args.again:
             self.perform(broker_user.rights(host, vhost), apply=parsed_args.apply)
             return
-        self.perform(broker_user.creation(host, vhost, password), apply=parsed_args.apply)
+        steps = broker_user.creation(host, vhost, password)
         url = broker_user.url_for(transport.url, host, vhost, password)
-        self.app.stdout.write(
-            f"\nlabapi.conf of {host}; keep the file to the agent's user:\n"
-            f"    [messaging]\n    transport_url = {url}\n"
-            f"    [agent]\n    host = {host}\n"
-        )
+        agent = NewAgent.of(self.conf, host, url)
+        if folder is None or parsed_args.apply:
+            self.perform(steps, apply=parsed_args.apply)
+        if folder is None:
+            self.app.stdout.write(f"{agent}")
+            return
+        written = agent.write(folder, [] if parsed_args.apply else steps)
+        self.app.stdout.write(f"{folder}: {', '.join(written)}\n")
 
 
 class AgentRemove(_OfUser):
-    """Take a host off the list, and remove its RabbitMQ user and its queues with their messages.
+    """Remove a host: its RabbitMQ user, its queues with their messages, and its place on the list.
 
-    Its old cases keep its name; those that it has not finished end as ERROR.
+    Without --apply this is a preview, and nothing changes. The host's old cases keep its name.
+    Those that wait for it end as ERROR/host_removed, those that it has as ERROR/agent_lost.
     """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return a parser with the option --user-removed as well."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--user-removed",
+            action="store_true",
+            help="with --apply: the calls of rabbitmqctl were made on the machine of the broker",
+        )
+        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Remove what is at the broker first: then nothing brings the host back on the list."""
@@ -108,15 +137,45 @@ class AgentRemove(_OfUser):
         migration.require_current(database)
         transport = Transport(self.conf)
         transport.require_broker()
-        self.perform(broker_user.removal(parsed_args.host), apply=parsed_args.apply)
+        host = parsed_args.host
+        if not parsed_args.apply:
+            self._preview(host, database.read(removal.prospect, host))
+            return
+        if not parsed_args.user_removed:
+            self.perform(broker_user.removal(host), apply=True)
         try:
             with transport.connect(heartbeat=False) as connection:
-                broker_user.delete_queues(connection, parsed_args.host)
+                broker_user.delete_queues(connection, host)
         except BROKER_ERRORS as error:
-            raise BrokerUnavailable(f"the queues cannot be deleted: {error}") from error
-        removed = database.write(purge.delete_host, parsed_args.host)
-        said = "is off the list of hosts" if removed else "was not on the list of hosts"
-        self.app.stdout.write(f"{parsed_args.host} {said}\n")
+            why = transport.said(error)
+            raise BrokerUnavailable(f"the queues cannot be deleted: {why}") from error
+        removed = removal.remove(database, host, datetime.datetime.now(datetime.UTC))
+        publisher = Publisher(transport)
+        events.announce(publisher, events.of_ended([*removed.waiting, *removed.active]))
+        publisher.close()
+        if removed.waiting or removed.active:
+            self.app.stdout.write(
+                f"cases that ended as ERROR/{Reason.HOST_REMOVED}: {len(removed.waiting)},"
+                f" as ERROR/{Reason.AGENT_LOST}: {len(removed.active)}\n"
+            )
+        said = "is off the list of hosts" if removed.listed else "was not on the list of hosts"
+        self.app.stdout.write(f"{host} {said}\n")
+
+    def _preview(self, host: str, found: removal.Prospect) -> None:
+        listed = "goes off the list of hosts" if found.listed else "is not on the list of hosts"
+        self.app.stdout.write(
+            f"Nothing has been changed. With --apply:\n\n"
+            f"    {host} {listed}\n"
+            f"    {found.waiting} cases that wait for it end as ERROR/{Reason.HOST_REMOVED}\n"
+            f"    {found.active} cases that it has end as ERROR/{Reason.AGENT_LOST}\n"
+            f"    its queues are deleted with the messages in them, and these calls are made:\n\n"
+        )
+        for step in broker_user.removal(host):
+            self.app.stdout.write(f"    {step}\n")
+        self.app.stdout.write(
+            "\nWhere there is no rabbitmqctl, make these calls on the machine of the message"
+            " broker, and then use --apply --user-removed here.\n"
+        )
 
 
 class AgentAccept(_OfHost):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from cliff.lister import Lister
@@ -36,11 +37,8 @@ class DeadLetterList(Lister):
         self, parsed_args: argparse.Namespace
     ) -> tuple[Sequence[str], Iterable[tuple[Any, ...]]]:
         """Look into the queue; what is there stays there."""
-        try:
-            with _connect(self.app) as connection:
-                letters = list(dead_letters.read(connection))
-        except BROKER_ERRORS as error:
-            raise BrokerUnavailable(f"the dead letters cannot be read: {error}") from error
+        with _connection(self.app, "read") as connection:
+            letters = list(dead_letters.read(connection))
         if not parsed_args.long:
             return COLUMNS, [_line(letter) for letter in letters]
         return (*COLUMNS, "Body"), [
@@ -53,20 +51,26 @@ class DeadLetterPurge(Operator):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Delete them, and say how many there were."""
-        try:
-            with _connect(self.app) as connection:
-                number = dead_letters.purge(connection)
-        except BROKER_ERRORS as error:
-            raise BrokerUnavailable(f"the dead letters cannot be deleted: {error}") from error
+        with _connection(self.app, "deleted") as connection:
+            number = dead_letters.purge(connection)
         self.app.stdout.write(f"{number} dead letters deleted\n")
 
 
-def _connect(app: Manage) -> Connection:
+@contextlib.contextmanager
+def _connection(app: Manage, done: str) -> Iterator[Connection]:
+    """Lend a connection to the broker.
+
+    :param done: what is to be done to the letters, for the error
+    """
     transport = Transport(app.conf)
     transport.require_broker()
-    connection = transport.connect(heartbeat=False)
-    transport.declare(connection)
-    return connection
+    try:
+        with transport.connect(heartbeat=False) as connection:
+            transport.declare(connection)
+            yield connection
+    except BROKER_ERRORS as error:
+        why = transport.said(error)
+        raise BrokerUnavailable(f"the dead letters cannot be {done}: {why}") from error
 
 
 def _line(letter: DeadLetter) -> tuple[Any, ...]:

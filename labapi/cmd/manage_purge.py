@@ -16,16 +16,18 @@ from labapi.exceptions import InvalidInput
 
 _AGE = re.compile(r"([0-9]{1,4})([smhdw])", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-KINDS = ("cases", "output", "hosts")
+KINDS = ("cases", "output", "leases", "hosts")
+ALL = ("cases", "leases", "hosts")  # output goes with its case
 PROGRESS = 1.0  # seconds between lines
 
 
 class DBPurge(Operator):
-    """Remove old cases with their output and idempotency keys, and hosts silent for as long.
+    """Remove what is old: cases with their output and idempotency keys, leases, silent hosts.
 
-    Unfinished cases are never removed, nor are hosts that have one or are disabled. A purge may run
-    beside all services, and may be interrupted and run again. [conductor] keep_cases,
-    keep_output and keep_hosts have the conductors do the same every hour.
+    Unfinished cases are never removed, nor are leases that have not ended, nor hosts that have such
+    a case or lease or are disabled. A purge may run beside all services, and may be interrupted and
+    run again. [conductor] keep_cases, keep_output, keep_leases and keep_hosts have the conductors
+    do the same every hour.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -36,13 +38,14 @@ class DBPurge(Operator):
             type=_age,
             required=True,
             metavar="AGE",
-            help="time since the end of a case or the last sign of a host, for example 90d or 12h",
+            help="time since the end of a case or lease, or the last sign of a host, for example"
+            " 90d or 12h",
         )
         parser.add_argument(
             "--only",
             choices=KINDS,
-            help="only cases with all they have, only output (the cases stay), or only hosts;"
-            " the default is cases and hosts",
+            help="only cases with all they have, only output (the cases stay), only leases that"
+            " have ended, or only hosts; the default is cases, leases and hosts",
         )
         parser.add_argument(
             "--state",
@@ -68,7 +71,7 @@ class DBPurge(Operator):
         migration.require_current(database)
         before = datetime.datetime.now(datetime.UTC) - parsed_args.older_than
         old = Old(before, parsed_args.result)
-        kinds = (parsed_args.only,) if parsed_args.only else ("cases", "hosts")
+        kinds = (parsed_args.only,) if parsed_args.only else ALL
         if parsed_args.only is None and parsed_args.result is not None:
             kinds = ("cases",)
         for kind in kinds:
@@ -78,6 +81,8 @@ class DBPurge(Operator):
     def _counted(self, database: Database, kind: str, old: Old) -> str:
         if kind == "hosts":
             return f"{len(database.read(purge.silent_hosts, old.before))} hosts would be removed"
+        if kind == "leases":
+            return f"{len(database.read(purge.old_leases, old.before))} leases would be removed"
         count = purge.old_cases(database, old, with_output=kind == "output")
         what = "cases would lose their output" if kind == "output" else "cases would be removed"
         return f"{count} {what}"
@@ -85,6 +90,8 @@ class DBPurge(Operator):
     def _removed(self, database: Database, kind: str, old: Old) -> str:
         if kind == "hosts":
             return f"{purge.hosts(database, old.before)} hosts removed"
+        if kind == "leases":
+            return f"{Purge(database).leases(old.before)} leases removed"
         what = "pieces of output" if kind == "output" else "cases"
         purged = Purge(database, _Teller(self, what))
         count = purged.output(old) if kind == "output" else purged.cases(old)

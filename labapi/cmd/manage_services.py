@@ -11,16 +11,18 @@ from typing import Any
 from cliff.columns import FormattableColumn
 from cliff.lister import Lister
 
+from labapi.cmd.caller import caller
 from labapi.cmd.manage import Manage, Operator
 from labapi.cmd.table import plain
 from labapi.db import hosts, migration, queue, services
 from labapi.db.services import AGENT
 from labapi.db.session import Database, Record
 from labapi.exceptions import InvalidInput, NotFound, Unavailable
+from labapi.rpc import signing
 from labapi.servicegroup import driver
 
 COLUMNS = ("Binary", "Host", "Zone", "Status", "State", "Updated_At")
-LONG_COLUMNS = ("Clock_Skew", "Running", "Release", "Reason")
+LONG_COLUMNS = ("Clock_Skew", "Running", "Release", "Keys", "Disabled_By", "Reason")
 # The least width of each column; a longer value makes it wider.
 WIDTHS = (16, 36, 16, 10, 5, 10)
 DRAIN_LOOK = 1.0  # seconds between looks while a drain is waited for
@@ -63,7 +65,9 @@ class ServiceList(Lister):
         parser.add_argument(
             "--long",
             action="store_true",
-            help="also the clock's skew in seconds, cases given to the host, release and reason",
+            help="also the clock's skew in seconds, cases given to the host, release, the keys that"
+            " a conductor signs with or an agent trusts, who disabled it, and the reason or what"
+            " to do",
         )
         return parser
 
@@ -80,10 +84,9 @@ class ServiceList(Lister):
         if parsed_args.long:
             columns += LONG_COLUMNS
             load = database.read(queue.load, [row.host for row in rows])
-            disputed = database.read(hosts.disputed)
+            doubts = _Doubts(database, now, liveness.down_time)
             shown = [
-                (*line, *_long(row, load, row.host in disputed))
-                for line, row in zip(shown, rows, strict=True)
+                (*line, *_long(row, load, doubts)) for line, row in zip(shown, rows, strict=True)
             ]
         return columns, shown
 
@@ -121,7 +124,12 @@ class _Switch(Operator):
             raise InvalidInput(f"{args.service} is given no work; only {AGENT} can be disabled")
         database = _database(self.app)
         if not database.write(
-            services.switch, args.service, args.host, disabled=disabled, reason=reason
+            services.switch,
+            args.service,
+            args.host,
+            disabled=disabled,
+            reason=reason,
+            by=caller(),
         ):
             raise NotFound(
                 f"there is no service {args.service} on host {args.host!r};"
@@ -159,14 +167,19 @@ class ServiceDrain(ServiceDisable):
     """Disable a host and wait until it has finished what it was given.
 
     The exit status is 0 if nothing runs there any more, and 1 if something still does after --wait
-    seconds. The host stays disabled.
+    seconds. The host stays disabled. With --restart-safe its agent has to say so itself.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return a parser with the option --wait as well."""
+        """Return a parser with the options --wait and --restart-safe as well."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         parser.add_argument(
             "--wait", type=_seconds, default=600.0, metavar="SECONDS", help="default: 600"
+        )
+        parser.add_argument(
+            "--restart-safe",
+            action="store_true",
+            help="also wait until the agent itself tells that it has nothing in hand",
         )
         return parser
 
@@ -186,7 +199,46 @@ class ServiceDrain(ServiceDisable):
                     f" {parsed_args.host} stays disabled"
                 )
             time.sleep(DRAIN_LOOK)
+        if parsed_args.restart_safe:
+            self._wait_for_agent(database, parsed_args.host, until)
         self.app.stdout.write(f"{parsed_args.host} has nothing to do any more\n")
+        if parsed_args.restart_safe:
+            self.app.stdout.write(
+                f"it is safe to restart {AGENT} there; then:"
+                f" labapi-manage service enable {parsed_args.host}\n"
+            )
+
+    def _wait_for_agent(self, database: Database, host: str, until: float) -> None:
+        """Wait for a heartbeat from after the end of the last case that tells of none in hand.
+
+        :raises Unavailable: none comes in time
+        """
+        liveness = driver.load(self.conf)
+        ended: datetime.datetime | None = None
+        while True:
+            (row,) = database.read(services.every, binary=AGENT, host=host)
+            now = datetime.datetime.now(datetime.UTC)
+            if database.read(queue.load, [host]):
+                ended = None  # it was given while the host was being disabled
+            elif not liveness.is_up(row, now):
+                return
+            elif ended is None:
+                ended = row.last_seen_at
+            elif row.last_seen_at > ended and not _in_hand(row):
+                return
+            if time.monotonic() + DRAIN_LOOK > until:
+                raise Unavailable(
+                    f"{AGENT} on {host} has not said that it has nothing in hand;"
+                    f" {host} stays disabled"
+                )
+            time.sleep(DRAIN_LOOK)
+
+
+def _in_hand(service: Record) -> int:
+    """Return how many attempts an agent says that it has."""
+    facts = service.facts or {}
+    told = (facts.get("running"), facts.get("waiting"))
+    return sum(count for count in told if isinstance(count, int))
 
 
 def _database(app: Manage) -> Database:
@@ -206,14 +258,34 @@ def _line(row: Record, now: datetime.datetime, liveness: driver.Liveness) -> tup
     )
 
 
-def _long(row: Record, load: dict[str, int], disputed: bool) -> tuple[Any, ...]:
+class _Doubts:
+    """What keeps hosts from being given cases although nobody has disabled them."""
+
+    def __init__(self, database: Database, now: datetime.datetime, down_time: float) -> None:
+        self._disputed = database.read(hosts.disputed)
+        self._signing = database.read(services.signing_keys, now, down_time)
+        self.trusted = database.read(hosts.trusted_keys)
+
+    def of(self, host: str) -> str | None:
+        """Return what is to be done about a host."""
+        if host in self._disputed:
+            return f"another agent uses this name: labapi-manage agent accept {host}"
+        trusted = self.trusted.get(host)
+        unknown = [k or "none" for k in self._signing if not signing.trusts(trusted, k)]
+        if unknown:
+            return f"it does not trust the key of a conductor: {', '.join(sorted(unknown))}"
+        return None
+
+
+def _long(row: Record, load: dict[str, int], doubts: _Doubts) -> tuple[Any, ...]:
     facts = row.facts or {}
-    running, reason = None, row.disabled_reason
+    running, reason, keys = None, row.disabled_reason, facts.get(services.SIGNING_KEY)
     if row.binary == AGENT:
         running = load.get(row.host, 0)
-        if disputed:
-            reason = f"another agent uses this name: labapi-manage agent accept {row.host}"
-    return facts.get("clock_skew"), running, _plain(facts.get("release")), _plain(reason)
+        keys = " ".join(doubts.trusted.get(row.host, [])) or None
+        reason = doubts.of(row.host) or reason
+    release, by = _plain(facts.get("release")), _plain(row.disabled_by)
+    return facts.get("clock_skew"), running, release, _plain(keys), by, _plain(reason)
 
 
 def _text(value: Any) -> str:

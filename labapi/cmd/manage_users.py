@@ -15,10 +15,11 @@ from pathlib import Path
 import bcrypt
 
 from labapi.cmd.manage import Operator
+from labapi.config import ETC
 from labapi.exceptions import InvalidInput
 
 # Where etc/api-paste.ini has it.
-FILE = Path("/etc/labapi/htpasswd")
+FILE = ETC / "htpasswd"
 # bcrypt sees no more of a password than this. Bytes.
 LONGEST = 72
 # Each step doubles the time that a login takes: 12 is a fifth of a second.

@@ -115,7 +115,7 @@ class _Team:
             os.kill(pid, number)
 
     def stop(self, timeout: float) -> None:
-        """Have all workers end."""
+        """Have all workers end; being asked to stop once more is passed on, for they may hurry."""
         self.send(signal.SIGTERM)
         # Beyond the time that workers give their requests, they need a moment for connections.
         deadline = time.monotonic() + timeout + 5.0
@@ -123,7 +123,9 @@ class _Team:
             for pid in self._ended():
                 del self._started[pid]
             if self._started:
-                signal.sigtimedwait({signal.SIGCHLD}, min(left, 0.5))
+                got = signal.sigtimedwait(_WATCHED - {signal.SIGHUP}, min(left, 0.5))
+                if got is not None and got.si_signo != signal.SIGCHLD:
+                    self.send(signal.SIGTERM)
         self.send(signal.SIGKILL)
         for pid in self._started:
             os.waitpid(pid, 0)

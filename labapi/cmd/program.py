@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import queue
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,6 +24,7 @@ from labapi.exceptions import ConfigError, LabapiError
 LOG = log.getLogger(__name__)
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+ATTENTION = 0.5  # seconds after which a signal is heard at the latest
 
 
 def run(
@@ -35,6 +38,8 @@ def run(
     with errors_in_one_line(prog):
         conf = config.load(sys.argv[1:], prog=prog, description=description, **defaults)
         logs.setup(conf)
+        for problem in config.unknown(conf):
+            LOG.warning("%s", problem)
         body(conf)
     sys.exit(0)
 
@@ -52,14 +57,41 @@ def errors_in_one_line(prog: str) -> Iterator[None]:
         sys.exit(130)
 
 
-def stop_requested() -> threading.Event:
+class Attentive(threading.Event):
+    """An event for which the main thread can wait and handle signals meanwhile.
+
+    Python handles all signals in its main thread. One that the kernel gives to another thread
+    doesn't end the wait for a lock there, so it would not be handled before that wait is over.
+    """
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is set, for ``timeout`` seconds at most; say whether it is."""
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        while not super().wait(min(ATTENTION, max(0.0, deadline - time.monotonic()))):
+            if time.monotonic() >= deadline:
+                return self.is_set()
+        return True
+
+
+class Stop(Attentive):
+    """Is set when the program is to stop.
+
+    :ivar again: is set when it was asked to once more: it is not to wait for anything
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.again = Attentive()
+
+
+def stop_requested() -> Stop:
     """Return an event that SIGTERM or SIGINT sets; a second SIGINT ends the program at once."""
-    event = threading.Event()
+    event = Stop()
 
     def stop(number: int, _frame: object) -> None:
         if event.is_set() and number == signal.SIGINT:
             os._exit(130)
-        event.set()
+        (event.again if event.is_set() else event).set()
 
     for number in STOP_SIGNALS:
         signal.signal(number, stop)
@@ -90,6 +122,19 @@ def reload_requested(reload: Callable[[], object], stop: threading.Event) -> Non
 
     threading.Thread(target=wait, name="reload", daemon=True).start()
     signal.signal(signal.SIGHUP, lambda *_: requests.put(None))
+
+
+def read_again(conf: cfg.ConfigOpts) -> bool:
+    """Read the files of the configuration again, for the options that may change meanwhile.
+
+    :returns: whether they could be read; what is wrong goes to the log, and nothing has changed
+    """
+    try:
+        conf.mutate_config_files()
+    except (cfg.Error, OSError) as error:
+        LOG.error("the configuration stays as it was: %s", error)
+        return False
+    return True
 
 
 def make_state_folder(conf: cfg.ConfigOpts) -> Path:

@@ -32,23 +32,23 @@ def tell_systemd(state: str) -> None:
             LOG.warning("cannot tell systemd %s: %s", state, error)
 
 
-def wait_for(there: Callable[[], object], stop: threading.Event) -> bool:
+def wait_for(there: Callable[[], bool | None], stop: threading.Event) -> bool:
     """Try until a server is there, and say that it is not: at once, and every minute.
 
-    :param there: raises :class:`~labapi.exceptions.Unavailable` while it is not
+    :param there: raises :class:`~labapi.exceptions.Unavailable` while it is not; returns False if
+        it is about to be there
     :param stop: ends the wait
     :returns: whether it is there
     """
     said: float | None = None
     while not stop.is_set():
         try:
-            there()
+            if there() is not False:
+                return True
         except Unavailable as error:
             if said is None or time.monotonic() - said >= REPEAT:
                 LOG.warning("waiting: %s", error)
                 tell_systemd(f"STATUS=waiting: {error}")
                 said = time.monotonic()
-        else:
-            return True
         stop.wait(PAUSE)
     return False

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from labapi_middleware.addresses import Address, Network, Networks, parse_address, parse_network
 from labapi_middleware.filter import comma_list
@@ -74,6 +74,22 @@ def client_of(environ: Mapping[str, Any]) -> Client:
     return Client(text, address, is_direct(environ))
 
 
+class Access(TypedDict):
+    """What tells later whether a client may reach what has some metadata: it is plain JSON.
+
+    It may reach it if ``everywhere`` is true; or if no key of the metadata starts with ``prefix``
+    (upper or lower case) and ``closed_by_default`` is false; or if ``address`` is in one of the
+    lists that those keys have as values.
+
+    :ivar address: of the client, as :func:`parse_address` reads it; None if it is not known
+    """
+
+    address: str | None
+    everywhere: bool
+    prefix: str
+    closed_by_default: bool
+
+
 class Rules:
     """The rules of one filter: lists from its options, and from metadata that it is shown.
 
@@ -134,6 +150,15 @@ class Rules:
         if not lists:
             return f"no metadata that start with {self.prefix!r}, which is closed by default"
         return f"not in {', '.join(printable(key) for key in sorted(lists))}"
+
+    def access(self, client: Client) -> Access:
+        """Return what tells later whether a client may reach something, without these rules."""
+        return {
+            "address": None if client.address is None else str(client.address),
+            "everywhere": self._everywhere(client),
+            "prefix": self.prefix,
+            "closed_by_default": self._closed_by_default,
+        }
 
     def _everywhere(self, client: Client) -> bool:
         address = client.address

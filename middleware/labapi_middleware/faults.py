@@ -84,7 +84,7 @@ def render(environ: WSGIEnvironment, code: int, text: str) -> tuple[str, bytes]:
     """
     fault = document(environ, code, text)
     if not prefers_html(environ.get("HTTP_ACCEPT", "")):
-        return "application/json", json.dumps(fault).encode("ascii")
+        return "application/json", f"{json.dumps(fault)}\n".encode("ascii")
     rows = "".join(
         f"<p>{html.escape(key)}: {html.escape(str(value))}</p>"
         for key, value in fault[name(code)].items()
@@ -92,7 +92,7 @@ def render(environ: WSGIEnvironment, code: int, text: str) -> tuple[str, bytes]:
     title = html.escape(status_line(code))
     page = (
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>'
-        f"<body><h1>{title}</h1>{rows}</body></html>"
+        f"<body><h1>{title}</h1>{rows}</body></html>\n"
     )
     return "text/html; charset=UTF-8", page.encode()
 

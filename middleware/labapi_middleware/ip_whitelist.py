@@ -19,6 +19,7 @@ Two come with this distribution, and :func:`by_lookup` makes one of a function:
 - ``application``: a guard stands in ``environ['labapi.host_guard']``, and the application asks it
   whenever it has found what a request is about: ``guard(metadata)`` is None or the message for a
   403; ``guard.problem(key, value)`` is None or what is wrong with a list that is being set;
+  ``guard.access()`` is what tells later, and elsewhere, what this client may reach;
 - ``swift``: the metadata of the container, in an OpenStack Swift proxy.
 """
 
@@ -31,7 +32,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
 from labapi_middleware.addresses import networks
-from labapi_middleware.allow_rules import Client, Rules, client_of
+from labapi_middleware.allow_rules import Access, Client, Rules, client_of
 from labapi_middleware.contract import CLIENT, Need
 from labapi_middleware.environ import HOST_GUARD
 from labapi_middleware.faults import respond
@@ -226,6 +227,13 @@ class Guard:
     def problem(self, key: str, value: str) -> str | None:
         """Return what is wrong with a metadata value that is being set, or None."""
         return self._rules.problem(key, value)
+
+    def access(self) -> Access:
+        """Return what tells later whether this client may reach what has some metadata.
+
+        For an application that finds only after the request what the request is about.
+        """
+        return self._rules.access(self._client)
 
 
 def application(app: WSGIApplication, rules: Rules, conf: Conf) -> WSGIApplication:

@@ -6,6 +6,10 @@
     ``max_request_body_size = 114688``
         The largest body, in bytes.
 
+    ``larger_bodies =``
+        URLs that take more: paths as clients write them, each with a size in bytes, as in
+        ``/v2.1/testplans 6291456``, separated by commas.
+
 A body whose ``Content-Length`` says that it is larger gets a 413 fault before any of it is read.
 What comes without a length (chunked) is counted while the application reads it, and gets the same
 answer when it becomes too large. A ``Content-Length`` that is not a number gets a 400.
@@ -19,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from labapi_middleware import faults
 from labapi_middleware.client_input import ClientInput, has_body
-from labapi_middleware.filter import Conf, Filter, Option, factory, integer
+from labapi_middleware.filter import Conf, Filter, Option, comma_list, factory, integer
 from labapi_middleware.log_text import request_line
 
 if TYPE_CHECKING:
@@ -27,11 +31,30 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
+_MOST = 2**63 - 1
+_LONGEST_NUMBER = 20  # digits; the largest size that the options take has 19
+
 MAX_REQUEST_BODY_SIZE = Option(
-    "max_request_body_size", "114688", integer(0, 2**63 - 1), "The largest request body, in bytes."
+    "max_request_body_size", "114688", integer(0, _MOST), "The largest request body, in bytes."
 )
 
-_LONGEST_NUMBER = 20  # digits; the largest size that the option takes has 19
+
+def _sizes(value: str) -> dict[str, int]:
+    """Return the largest body of each path of a list."""
+    expected = "expected paths with a size each, such as /v2.1/testplans 6291456"
+    found = {}
+    for item in comma_list(value):
+        path, _, size = item.rpartition(" ")
+        number = size.isascii() and size.isdigit() and len(size) < _LONGEST_NUMBER
+        if not path.startswith("/") or not number or int(size) > _MOST:
+            raise ValueError(expected)
+        found[path.strip().rstrip("/")] = int(size)
+    return found
+
+
+LARGER_BODIES = Option(
+    "larger_bodies", "", _sizes, "Paths that take more, each with its largest body in bytes."
+)
 
 
 class _TooLargeError(Exception):
@@ -68,19 +91,21 @@ class _LimitedInput(ClientInput):
 
 
 class SizeLimit(Filter):
-    """Answer 413 to what is larger than ``max_request_body_size``."""
+    """Answer 413 to what is larger than its URL takes."""
 
     name = "sizelimit"
-    options = (MAX_REQUEST_BODY_SIZE,)
+    options = (MAX_REQUEST_BODY_SIZE, LARGER_BODIES)
 
     def __init__(self, app: WSGIApplication, conf: Conf) -> None:
         super().__init__(app, conf)
         self.limit = conf[MAX_REQUEST_BODY_SIZE]
+        self.larger = conf[LARGER_BODIES]
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Look at the length, or count."""
         if not has_body(environ):
             return self.app(environ, start_response)
+        limit = self._limit(environ) if self.larger else self.limit
         length = environ.get("CONTENT_LENGTH") or ""
         if length:
             # int() takes "+5", " 5" and "5_0", and other servers on the way read those otherwise.
@@ -89,13 +114,19 @@ class SizeLimit(Filter):
                 return faults.respond(
                     environ, start_response, 400, "Content-Length is not a number of bytes."
                 )
-            if int(length) > self.limit:
-                return self._too_large(environ, start_response)
-        return self._counted(environ, start_response)
+            if int(length) > limit:
+                return self._too_large(environ, start_response, limit)
+        return self._counted(environ, start_response, limit)
 
-    def _counted(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def _limit(self, environ: WSGIEnvironment) -> int:
+        path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+        return self.larger.get(path.rstrip("/"), self.limit)
+
+    def _counted(
+        self, environ: WSGIEnvironment, start_response: StartResponse, limit: int
+    ) -> Iterable[bytes]:
         # Also with a length: beside a Transfer-Encoding it means nothing.
-        environ["wsgi.input"] = _LimitedInput(environ["wsgi.input"], self.limit)
+        environ["wsgi.input"] = _LimitedInput(environ["wsgi.input"], limit)
         started = False
 
         def note(*args: Any) -> Any:
@@ -109,17 +140,21 @@ class SizeLimit(Filter):
             # Where nothing was said yet this is an answer like any other. Filters made with WebOb
             # raise the exception again when they are shown one.
             exc_info = (type(error), error, error.__traceback__) if started else None
-            return self._too_large(environ, start_response, exc_info)
+            return self._too_large(environ, start_response, limit, exc_info)
 
     def _too_large(
-        self, environ: WSGIEnvironment, start_response: StartResponse, exc_info: Any = None
+        self,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+        limit: int,
+        exc_info: Any = None,
     ) -> Iterable[bytes]:
-        LOG.info("%s denied: the body is larger than %d bytes", request_line(environ), self.limit)
+        LOG.info("%s denied: the body is larger than %d bytes", request_line(environ), limit)
         return faults.respond(
             environ,
             start_response,
             413,
-            f"The request's body is too large; the limit is {self.limit} bytes.",
+            f"The request's body is too large; the limit is {limit} bytes.",
             exc_info=exc_info,
         )
 

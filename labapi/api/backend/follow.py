@@ -7,6 +7,7 @@ many follow and not on how much all agents write; the end of the case wakes it a
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import json
 import time
@@ -27,6 +28,9 @@ from labapi.exceptions import LabapiError
 LOG = log.getLogger(__name__)
 
 SILENCE = 15.0  # seconds after which a silent stream of events shows that it is alive
+# Bytes that one event brings at the most: a connection that breaks every few kilobytes, and is
+# resumed after the last event that arrived whole, still gets on.
+EVENT = 1024
 AGAIN = b"\n[the case runs again; its output begins anew]\n"
 
 
@@ -54,6 +58,7 @@ class Follower:
     """Follows one case for one client.
 
     :param place: where to begin
+    :param following: False to end with what has come so far if the case still runs
     """
 
     def __init__(
@@ -64,6 +69,7 @@ class Follower:
         output: Reader,
         case: Record,
         place: Place,
+        following: bool = True,
     ) -> None:
         self._interval: float = conf.api.follow_interval
         self._until = time.monotonic() + conf.api.max_follow
@@ -73,6 +79,7 @@ class Follower:
         self._case = case
         self._offset = place.offset
         self._attempt: int = case.attempts if place.attempt is None else place.attempt
+        self._following = following
         self._whole = False
         self._steps = self._look()
 
@@ -129,7 +136,7 @@ class Follower:
         while True:
             yield from self._anew()
             yield from self._new()
-            if self._ended() or self._waiters.ending or time.monotonic() > self._until:
+            if self._enough() or self._waiters.ending or time.monotonic() > self._until:
                 return
             yield None
             self._waiters.wait(self._case.uuid, self._interval)
@@ -153,6 +160,11 @@ class Follower:
             yield piece
         self._whole = True
 
+    def _enough(self) -> bool:
+        """Say whether this client is not given any more."""
+        running = self._case.state != State.FINISHED
+        return (running and not self._following) or self._ended()
+
     def _ended(self) -> bool:
         """Say whether the case has ended and all of its output was read."""
         return self._case.state == State.FINISHED and self._whole
@@ -161,7 +173,10 @@ class Follower:
         place = Place(self._offset, self._attempt)
         if isinstance(step, Again):
             return _event("again", {"attempt": self._attempt}, place)
-        return _event("output", _described(step), place)
+        return b"".join(
+            _event("output", _described(part), Place(part.end, self._attempt))
+            for part in _parts(step)
+        )
 
     def _end(self) -> dict[str, Any]:
         case = self._case
@@ -181,16 +196,35 @@ def broken_off(why: str, offset: int | None = None) -> bytes:
     return f"\n[this text ends early, ask for the rest{rest}: {why}]\n".encode()
 
 
+def _parts(piece: Piece) -> Iterator[Piece]:
+    """Yield a piece in parts that fit into an event; none ends within a character of UTF-8."""
+    begin, data = 0, piece.data
+    while True:
+        end = begin + EVENT
+        while end < len(data) and end > begin + EVENT - 4 and data[end] & 0xC0 == 0x80:
+            end -= 1
+        yield Piece(piece.offset + begin, data[begin:end], piece.missing if begin == 0 else 0)
+        begin = end
+        if begin >= len(data):
+            return
+
+
 def _described(piece: Piece) -> dict[str, Any]:
+    """Return what an event says of a piece.
+
+    Bytes that are no text are base64; so is text of mostly control characters, each of which would
+    take six bytes.
+    """
     described: dict[str, Any] = {"offset": piece.offset}
     if piece.missing:
         described["missing"] = piece.missing
-    try:
-        return {**described, "text": piece.data.decode("utf-8")}
-    except UnicodeDecodeError:
-        return {**described, "base64": base64.b64encode(piece.data).decode()}
+    with contextlib.suppress(UnicodeDecodeError):
+        text = piece.data.decode("utf-8")
+        if len(json.dumps(text, ensure_ascii=False).encode()) <= 2 * len(piece.data) + 2:
+            return {**described, "text": text}
+    return {**described, "base64": base64.b64encode(piece.data).decode()}
 
 
 def _event(name: str, data: dict[str, Any], place: Place | None = None) -> bytes:
     where = f"id: {place}\n" if place is not None else ""
-    return f"event: {name}\n{where}data: {json.dumps(data)}\n\n".encode()
+    return f"event: {name}\n{where}data: {json.dumps(data, ensure_ascii=False)}\n\n".encode()

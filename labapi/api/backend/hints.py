@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from oslo_log import log
 
 from labapi.case import Result, State
+from labapi.db.plans import Cancelled
 from labapi.exceptions import BrokerUnavailable
 from labapi.rpc.messages import CaseChanged, Wake
 from labapi.rpc.publisher import Envelope, Publisher, event
@@ -54,9 +55,10 @@ class Hints:
             self._thread.join(5)
         self._publisher.close()
 
-    def case_waits(self, case: str, host: str) -> None:
-        """Say that a case waits for this host."""
-        self._send(CaseChanged(case=case, state=State.QUEUED), Wake(hosts=[host]))
+    def case_waits(self, case: str, host: str | None) -> None:
+        """Say that a case waits for this host, or for any that can."""
+        wake = Wake(unplaced=True) if host is None else Wake(hosts=[host])
+        self._send(CaseChanged(case=case, state=State.QUEUED), wake)
 
     def case_given(self, case: str) -> None:
         """Say that a case was given to its host; the conductor that tells the host announces it."""
@@ -69,6 +71,23 @@ class Hints:
     def case_cancelled(self, case: str) -> None:
         """Say that a case which had waited is cancelled."""
         self._send(CaseChanged(case=case, state=State.FINISHED, result=Result.CANCELLED))
+
+    def plan_waits(self, plan: str) -> None:
+        """Say that something of a test plan may begin."""
+        self._send(Wake(plans=[plan]))
+
+    def plan_cancelled(self, plan: str, cancelled: Cancelled) -> None:
+        """Say that a test plan is cancelled, and what became of its cases."""
+        ended = (
+            CaseChanged(case=case, state=State.FINISHED, result=Result.CANCELLED)
+            for case in cancelled.ended
+        )
+        ending = (CaseChanged(case=case, state=State.CANCELLING) for case in cancelled.ending)
+        self._send(*ended, *ending, Wake(cancelled=cancelled.ending, plans=[plan]))
+
+    def cases_failed(self, cases: Iterable[str]) -> None:
+        """Say that cases have ended as ERROR."""
+        self._send(*(CaseChanged(case=c, state=State.FINISHED, result=Result.ERROR) for c in cases))
 
     def _send(self, *said: Said) -> None:
         try:
@@ -120,4 +139,6 @@ def _together(hints: Sequence[Wake]) -> Wake:
         hosts=sorted({host for hint in hints for host in hint.hosts})[:BACKLOG],
         given=[case for hint in hints for case in hint.given][:BACKLOG],
         cancelled=[case for hint in hints for case in hint.cancelled][:BACKLOG],
+        unplaced=any(hint.unplaced for hint in hints),
+        plans=sorted({plan for hint in hints for plan in hint.plans})[:BACKLOG],
     )

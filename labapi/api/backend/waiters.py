@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 import uuid
@@ -13,7 +14,7 @@ from typing import TypeVar
 from kombu import Queue
 
 from labapi.rpc.consumer import BatchConsumer
-from labapi.rpc.messages import CaseChanged, Message
+from labapi.rpc.messages import CaseChanged, Ending, Message
 from labapi.rpc.transport import EVENTS, Transport
 
 T = TypeVar("T")
@@ -21,6 +22,17 @@ T = TypeVar("T")
 # Seconds after which a waiter looks into the database though no event came: the first look is soon,
 # in case the event was lost on the way.
 LOOKS = (1.0, 2.0, 5.0)
+
+
+class Ended(threading.Event):
+    """Is set when cases have ended.
+
+    :ivar told: what their events told of them, by UUID; an event that is lost tells nothing
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: dict[str, Ending] = {}
 
 
 class Waiters:
@@ -32,7 +44,7 @@ class Waiters:
     def __init__(self, transport: Transport) -> None:
         self.ending = False
         self._lock = threading.Lock()
-        self._waiting: dict[str, set[threading.Event]] = defaultdict(set)
+        self._waiting: dict[str, set[Callable[[Ending | None], None]]] = defaultdict(set)
         name = f"labapi.api.{uuid.uuid4()}"
         # The queue is this process's own and goes with its connection.
         events = Queue(
@@ -46,13 +58,18 @@ class Waiters:
         """Start listening."""
         self._consumer.start()
 
+    @property
+    def listens(self) -> bool:
+        """Whether the broker is there: events of cases are being read."""
+        return self._consumer.consuming.is_set()
+
     def let_go(self) -> None:
         """End all waits: this process stops."""
         with self._lock:
             self.ending = True
-            for events in self._waiting.values():
-                for event in events:
-                    event.set()
+            for told in list(self._waiting.values()):
+                for tell in told:
+                    tell(None)
 
     def stop(self) -> None:
         """Stop listening."""
@@ -62,7 +79,7 @@ class Waiters:
         """Block until a case has ended or the process stops, at most ``seconds``.
 
         :param ended: of :meth:`listening`
-        :param look: asks the database; something true if the case has ended
+        :param look: says what is known, or asks the database; something true if the case has ended
         :returns: what the last look found
         """
         deadline = time.monotonic() + seconds
@@ -82,24 +99,37 @@ class Waiters:
             return ended.wait(seconds)
 
     @contextmanager
-    def listening(self, case: str) -> Iterator[threading.Event]:
-        """Lend an event that is set when a case ends or the process stops."""
-        event = threading.Event()
+    def listening(self, *cases: str) -> Iterator[Ended]:
+        """Lend an event that is set when the last of some cases ends or the process stops."""
+        event = Ended()
+        left = set(cases)
+
+        def end(case: str, ending: Ending | None) -> None:
+            if ending is not None:
+                event.told[case] = ending
+            left.discard(case)
+            if not left:
+                event.set()
+
+        told = {case: functools.partial(end, case) for case in cases}
         with self._lock:
-            self._waiting[case].add(event)
+            for case, tell in told.items():
+                self._waiting[case].add(tell)
             if self.ending:
                 event.set()
         try:
             yield event
         finally:
             with self._lock:
-                self._waiting[case].discard(event)
-                if not self._waiting[case]:
-                    del self._waiting[case]
+                for case, tell in told.items():
+                    self._waiting[case].discard(tell)
+                    if not self._waiting[case]:
+                        del self._waiting[case]
 
     def _wake(self, messages: list[Message]) -> None:
         with self._lock:
             for message in messages:
                 if isinstance(message, CaseChanged):
-                    for event in self._waiting.get(message.case, ()):
-                        event.set()
+                    for change in message.apart():
+                        for tell in self._waiting.get(change.case, ()):
+                            tell(change.ending)

@@ -17,7 +17,7 @@ from labapi.api.access import ADMIN, Policy, rule
 from labapi.api.controllers import Controller
 from labapi.api.request import Request, json_response
 from labapi.db.session import Database
-from labapi.exceptions import Unavailable
+from labapi.exceptions import BrokerUnavailable, Unavailable
 from labapi.rpc.transport import BROKER_ERRORS, Transport
 
 LOG = log.getLogger(__name__)
@@ -48,8 +48,9 @@ def _ask(name: str, check: Callable[[], object]) -> dict[str, Any]:
     began = time.monotonic()
     try:
         check()
-    except (Unavailable, *BROKER_ERRORS) as error:
-        LOG.warning("health: %s: %s", name, error)
+    except Unavailable as error:
+        cause = f": {error.__cause__}" if error.__cause__ else ""
+        LOG.warning("health: %s: %s%s", name, error, cause)
         ok = False
     else:
         ok = True
@@ -61,4 +62,7 @@ def _ask_database(connection: Connection) -> None:
 
 
 def _reach(transport: Transport) -> None:
-    transport.connect(heartbeat=False).release()
+    try:
+        transport.connect(heartbeat=False).release()
+    except BROKER_ERRORS as error:
+        raise BrokerUnavailable(transport.said(error)) from None

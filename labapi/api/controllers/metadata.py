@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import webob
 
-from labapi.api import host_guard, lookup, schemas
+from labapi import json_schema
+from labapi.api import host_guard, lookup
 from labapi.api.access import ADMIN, Policy, rule
 from labapi.api.controllers import Controller
 from labapi.api.request import Request, json_response
@@ -81,7 +82,7 @@ class Metadata(Controller):
         request.query()
         self._policy.check(request.context, "slaves:set_metadata")
         body = request.json_object(MAX_DEPTH)
-        schemas.check(bodies.METADATA, body)
+        json_schema.check(bodies.METADATA, body)
         given: dict[str, str] = body["metadata"]
         for key, value in given.items():
             host_guard.check_value(request.environ, key, value)

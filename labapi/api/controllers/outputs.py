@@ -47,20 +47,22 @@ class Outputs(Controller):
     def show(self, request: Request, testcase_id: str) -> webob.Response:
         """Answer with the output as it was written, from ``?offset=`` bytes on.
 
-        With ``?follow=true`` the answer goes on until the case ends, as server-sent events if the
-        client accepts ``text/event-stream``.
+        With ``?follow=true`` the answer goes on until the case ends. A client that accepts
+        ``text/event-stream`` gets server-sent events.
         """
         query = request.query("offset", "follow")
         place = _place_of(request, query)
         following = parameters.flag(query, "follow")
         case = lookup.visible_testcase(self._database, self._policy, request, testcase_id)
-        if not following:
+        wants_events = EVENTS in request.headers.get("Accept", "")
+        if not following and not wants_events:
             return webob.Response(
                 app_iter=self._text(case, place.offset), content_type="text/plain", charset="utf-8"
             )
-        follower = Follower(self._conf, self._database, self._waiters, self._output, case, place)
+        sources = (self._conf, self._database, self._waiters, self._output)
+        follower = Follower(*sources, case, place, following)
         follower.begin()
-        if EVENTS in request.headers.get("Accept", ""):
+        if wants_events:
             return _stream(follower.events(), EVENTS)
         return _stream(follower.text(), "text/plain")
 

@@ -3,45 +3,39 @@
 from __future__ import annotations
 
 import datetime
-import threading
 import time
-import uuid
-from typing import Any
+from collections.abc import Sequence
 
 import webob
 from oslo_config import cfg
 
-from labapi.api import (
-    catalogue,
-    host_guard,
-    idempotency,
-    lookup,
-    pagination,
-    parameters,
-    schemas,
-)
+from labapi.api import host_guard, idempotency, lookup, pagination, parameters
 from labapi.api.access import ADMIN, MEMBER, OWN, READER, Policy, rule
 from labapi.api.backend.hints import Hints
-from labapi.api.backend.output import OutputOnItsWay, Reader
-from labapi.api.backend.waiters import Waiters
+from labapi.api.backend.keys import ConductorKeys
+from labapi.api.backend.output import Reader
+from labapi.api.backend.waiters import Ended, Waiters
 from labapi.api.controllers import Controller
+from labapi.api.endings import OUTPUT_GRACE, Endings
+from labapi.api.new_cases import New, NewCases
 from labapi.api.request import Request, json_response
-from labapi.api.schemas import testcases as bodies
 from labapi.api.views import testcases as views
+from labapi.api.waiting import Waiting
+from labapi.api.where import Where
+from labapi.api.why import Why
 from labapi.case import Result, State
 from labapi.context import RequestContext
 from labapi.db import allowance, attempts, testcases
 from labapi.db.session import Database, Record
 from labapi.exceptions import Conflict, InvalidInput, NotFound
-from labapi.scheduler.room import Room
+from labapi.scheduler.driver import Driver
+from labapi.scheduler.host_manager import HostManager
 from labapi.servicegroup.driver import Liveness
 
-# Seconds beyond ?wait= after which a request is answered even if the database is not, and those of
-# them that the output of a finished case may take.
+# Seconds beyond ?wait= after which a request is answered even if the database is not.
 GRACE = 2.0
-OUTPUT_GRACE = 1.0
 
-FILTERS = ("state", "result", "host", "plugin", "method")
+FILTERS = ("state", "result", "host", "plugin", "method", "batch", "plan")
 
 
 class TestCases(Controller):
@@ -82,53 +76,89 @@ class TestCases(Controller):
         waiters: Waiters,
         output: Reader,
         liveness: Liveness,
+        keys: ConductorKeys,
+        hosts: HostManager,
+        scheduler: Driver,
     ) -> None:
-        self._conf = conf
+        self._max_wait: float = conf.api.max_wait
+        self._max_depth: int = conf.api.max_json_depth
+        self._max_limit: int = conf.api.max_limit
         self._database = database
         self._policy = policy
         self._hints = hints
         self._waiters = waiters
-        self._output = output
-        self._room = Room(conf, liveness)
+        self._where = Where(conf, database, hosts, scheduler)
+        self._new = NewCases(conf, database, hints, liveness, self._where)
+        self._waiting = Waiting(conf, database, liveness, keys)
+        self._why = Why(conf, database, policy, self._where)
+        self._endings = Endings(conf, database, waiters, output, self._waiting)
 
     def create(self, request: Request) -> webob.Response:
-        """Accept a case: 202, or with ``?wait=SECONDS`` 200 once it is finished."""
-        wait = parameters.seconds(request.query("wait"), "wait", self._conf.api.max_wait)
+        """Accept cases: 202, or with ``?wait=SECONDS`` 200 once all of them are finished.
+
+        With ``?dry_run=true`` nothing is made: 200, and where a case could run.
+        """
+        query = request.query("wait", "dry_run")
+        wait = parameters.seconds(query, "wait", self._max_wait)
         if wait:
             allowance.end_within(wait + GRACE)
         self._policy.check(request.context, "testcases:create")
-        body, digest = request.json_object(self._conf.api.max_json_depth), request.body_digest()
+        body, digest = request.json_object(self._max_depth), request.body_digest()
+        if parameters.flag(query, "dry_run"):
+            return json_response(self._new.dry_run(request, body))
         key = idempotency.key_of(request)
         known = self._database.read(testcases.with_key, key) if key else None
         if known is None:
-            case = self._row(request, body)
-            case |= {"idempotency": key, "body_digest": digest if key else None}
-            # The wait begins before the case is there: it may end faster than this goes on.
-            with self._waiters.listening(case["uuid"]) as ended:
-                case_id = self._database.insert(testcases.create, case)
-                if case_id == case["uuid"]:
-                    self._tell(case)
-                    shown = self._ended(case_id, ended, wait)
-                    new = shown or views.whole(case, b"", truncated=False)
-                    return _accepted(request, new, finished=shown is not None)
-            known = lookup.testcase(self._database, case_id)  # with the same key, and faster
-        host_guard.check(request.environ, known.host_meta)
+            new = self._new.of(request, body)
+            new.first.update(idempotency=key, body_digest=digest if key else None)
+            # The wait begins before the cases are there: they may end faster than this goes on.
+            with self._waiters.listening(*(row["uuid"] for row in new.rows)) as ended:
+                made = self._new.add(new)
+                if made == new.first["uuid"]:
+                    self._new.tell(new)
+                    return self._answer(request, new, ended, wait)
+            known = lookup.testcase(self._database, made)  # with the same key, and faster
+        host_guard.check_case(request.environ, known)
         idempotency.check_same(known.body_digest, digest)
+        if known.batch is not None:
+            return self._replay_batch(request, known.batch, wait)
         return self._replay(request, known, wait)
+
+    def _answer(self, request: Request, new: New, ended: Ended, wait: float) -> webob.Response:
+        """Answer a request that has made cases."""
+        if new.many:
+            batch, count = new.first["uuid"], len(new.rows)
+            finished = self._endings.all(batch, ended, wait)
+            if wait:
+                shown = self._endings.batch(request.environ, batch, count, wait)
+            else:
+                shown = self._endings.beginnings(new.rows)
+            return _accepted_batch(request, batch, shown, finished=finished)
+        one = self._endings.one(new.first, ended, wait)
+        case = one or self._endings.beginnings(new.rows)[0]
+        return _accepted(request, case, finished=one is not None)
 
     def _replay(self, request: Request, known: Record, wait: float) -> webob.Response:
         """Answer a request that is sent again, with the case that the first one made."""
         if known.state == State.FINISHED:
             until = time.monotonic() + wait + OUTPUT_GRACE if wait else None
-            return _accepted(request, self._whole(known, until), finished=wait > 0)
+            return _accepted(request, self._endings.whole(known, until), finished=wait > 0)
         with self._waiters.listening(known.uuid) as ended:
-            shown = self._ended(known.uuid, ended, wait)
+            shown = self._endings.one(known._asdict(), ended, wait)
         if shown is not None:
             return _accepted(request, shown, finished=True)
         now = lookup.testcase(self._database, known.uuid)
         # If it has finished by now, that was too late for this request, and so is its output.
-        shown = self._whole(known if now.state == State.FINISHED else now)
+        shown = self._endings.whole(known if now.state == State.FINISHED else now)
         return _accepted(request, shown, finished=False)
+
+    def _replay_batch(self, request: Request, batch: str, wait: float) -> webob.Response:
+        """Answer a request that is sent again, with the cases that the first one made."""
+        cases = self._database.read(testcases.of_batch, batch)
+        with self._waiters.listening(*cases) as ended:
+            finished = self._endings.all(batch, ended, wait)
+        shown = self._endings.batch(request.environ, batch, len(cases), wait)
+        return _accepted_batch(request, batch, shown, finished=finished)
 
     def index(self, request: Request) -> webob.Response:
         """List cases, newest first."""
@@ -136,11 +166,8 @@ class TestCases(Controller):
         parameters.check_one_of(query, "state", State)
         parameters.check_one_of(query, "result", Result)
         context = request.context
-        own: dict[str, Any] = {}
-        if not self._policy.allows(context, "testcases:show_all_projects"):
-            self._policy.check(context, "testcases:show", context.project_id)
-            own = {"project_id": context.project_id}
-        limit = pagination.limit_of(query, self._conf.api.max_limit)
+        own = self._policy.listed(context, "testcases")
+        limit = pagination.limit_of(query, self._max_limit)
         rows, more = self._database.read(
             testcases.page,
             {name: query[name] for name in FILTERS if name in query} | own,
@@ -148,11 +175,8 @@ class TestCases(Controller):
             before=self._before(context, query.get("marker")),
             limit=limit,
         )
-        shown = [
-            views.summary(case._asdict())
-            for case in rows
-            if not host_guard.hidden(request.environ, case.host_meta)
-        ]
+        seen = [row for row in rows if not host_guard.hidden_case(request.environ, row)]
+        shown = [views.summary(case) for case in self._waiting.told(row._asdict() for row in seen)]
         response = json_response({"testcases": shown})
         # Of a host that this client may not see, it does not learn how many cases there are.
         if more and (shown or "host" not in query):
@@ -160,9 +184,18 @@ class TestCases(Controller):
         return response
 
     def show(self, request: Request, testcase_id: str) -> webob.Response:
-        """Show one case with the beginning of its output."""
-        request.query()
-        return json_response(self._whole(self._visible(request, testcase_id)))
+        """Show one case with the beginning of its output, and why it waits if it does.
+
+        ``?output=false`` leaves both out.
+        """
+        query = request.query("output")
+        case = self._visible(request, testcase_id)
+        if not parameters.flag(query, "output", default=True):
+            return json_response(views.summary(case._asdict()))
+        shown = self._endings.whole(case)
+        if case.state == State.QUEUED:
+            return json_response(views.waiting(shown, self._why.of(request, case)))
+        return json_response(shown)
 
     def cancel(self, request: Request, testcase_id: str) -> webob.Response:
         """Cancel a case that is not finished: 202, and its state says how far that has got."""
@@ -177,79 +210,7 @@ class TestCases(Controller):
             self._hints.case_cancelled(case.uuid)
         else:
             self._hints.cancel_wanted(case.uuid)
-        return json_response(self._whole(lookup.testcase(self._database, testcase_id)), 202)
-
-    def _ended(self, case_id: str, ended: threading.Event, wait: float) -> views.WholeCase | None:
-        """Show a case that has ended, None if it does not within ``wait`` seconds.
-
-        For a client that waits, a case has not ended while its output is still on its way.
-        """
-        if not wait:
-            return None
-        until = time.monotonic() + wait + OUTPUT_GRACE
-        case = self._waiters.wait_for(
-            ended, wait, lambda: self._database.read(testcases.ending, case_id)
-        )
-        if case is None:
-            return None
-        head = case.head or b""
-        if len(head) == case.output_size <= self._conf.api.inline_output:
-            return views.whole(case._asdict(), head, truncated=False)
-        try:
-            return self._whole(case, until)
-        except OutputOnItsWay:
-            return None
-
-    def _row(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
-        schemas.check(bodies.CREATE, body)
-        given = body.get("parameters", {})
-        host = lookup.host_named(self._database, request.environ, body["host"])
-        host_guard.check(request.environ, host.meta)
-        catalogue.check(host, body["plugin"], body["method"], given)
-        limits = self._conf.api
-        timeout = body.get("timeout", limits.default_timeout)
-        if timeout > limits.max_timeout:
-            raise InvalidInput(f"timeout: the longest allowed is {limits.max_timeout:g} seconds")
-        context = request.context
-        now = datetime.datetime.now(datetime.UTC)
-        return {
-            "uuid": str(uuid.uuid4()),
-            "project_id": context.project_id,
-            "user_id": context.user_id,
-            "request_id": context.request_id,
-            "plugin": body["plugin"],
-            "method": body["method"],
-            "host": host.host,
-            "parameters": given,
-            "timeout": float(timeout),
-            "queue_rank": -body.get("priority", 0),
-            "rerun_on_loss": body.get("rerun_on_loss", False),
-            "created_at": now,
-            "output_size": 0,
-            **(_given(now) if self._has_room(host, now) else {"state": State.QUEUED}),
-        }
-
-    def _has_room(self, host: Record, now: datetime.datetime) -> bool:
-        """Say whether a host can be given a case at once, and no other case waits for it.
-
-        Requests of the same moment do not see one another: all of them may find the last room.
-        """
-        return (
-            not host.waited_for
-            and not self._hints.away  # then nobody would hear of it
-            and self._room.of(host, now) > 0
-        )
-
-    def _tell(self, case: dict[str, Any]) -> None:
-        if case["state"] == State.QUEUED:
-            self._hints.case_waits(case["uuid"], case["host"])
-        else:
-            self._hints.case_given(case["uuid"])
-
-    def _whole(self, case: Record, until: float | None = None) -> views.WholeCase:
-        inline = self._conf.api.inline_output
-        output = b"".join(self._output.text(case, enough=inline, until=until))
-        return views.whole(case._asdict(), output[:inline], truncated=len(output) > inline)
+        return json_response(self._endings.whole(lookup.testcase(self._database, testcase_id)), 202)
 
     def _visible(self, request: Request, testcase_id: str) -> Record:
         return lookup.visible_testcase(self._database, self._policy, request, testcase_id)
@@ -270,14 +231,9 @@ def _accepted(request: Request, case: views.WholeCase, *, finished: bool) -> web
     return response
 
 
-def _given(now: datetime.datetime) -> dict[str, Any]:
-    """Return the columns of a case that is given to its host as it is made.
-
-    It saves a conductor the transaction in which it would claim the case.
-    """
-    return {
-        "state": State.RUNNING,
-        "attempt": uuid.uuid4().hex,
-        "attempts": 1,
-        "dispatched_at": now,
-    }
+def _accepted_batch(
+    request: Request, batch: str, cases: Sequence[views.WholeCase], *, finished: bool
+) -> webob.Response:
+    response = json_response({"testcases": cases}, 200 if finished else 202)
+    response.headers["Location"] = f"{request.path_url.rstrip('/')}?batch={batch}"
+    return response

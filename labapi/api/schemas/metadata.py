@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labapi.api.schemas import compiled
+from labapi.json_schema import compiled
 
 MAX_ITEMS = 128
 

@@ -19,6 +19,7 @@ def service(row: Record, now: datetime.datetime, liveness: Liveness) -> dict[str
         "zone": row.zone,
         "status": "disabled" if row.disabled else "enabled",
         "disabled_reason": row.disabled_reason,
+        "disabled_by": row.disabled_by,
         "state": "up" if is_up(liveness, row, now, agent=row.binary == AGENT) else "down",
         "updated_at": row.last_seen_at,
         "clock_skew": (row.facts or {}).get("clock_skew"),

@@ -10,19 +10,23 @@ import msgspec
 
 
 class Case(msgspec.Struct, kw_only=True):
-    """A case without its output. Each field but two is the column of its name.
+    """A case without its output. Each field but three is the column of its name.
 
     :ivar id: the column ``uuid``
+    :ivar placement: what it asks of its host; None for a case that names one
     :ivar priority: the negative of the column ``queue_rank``
     """
 
     id: str
     plugin: str
-    host: str
+    host: str | None
     method: str
     parameters: Any
     timeout: float
     rerun_on_loss: bool
+    placement: dict[str, Any] | None = None
+    batch: str | None = None
+    plan: str | None = None
     state: str
     result: str | None = None
     reason: str | None = None
@@ -50,7 +54,18 @@ class WholeCase(Case, kw_only=True):
     output_truncated: bool
 
 
-_COLUMNS = [name for name in Case.__struct_fields__ if name not in ("id", "priority")]
+class WaitingCase(WholeCase, kw_only=True):
+    """A case that waits, and what for.
+
+    :ivar waiting: see :class:`labapi.api.why.Waits`
+    """
+
+    waiting: Any
+
+
+_COLUMNS = [name for name in Case.__struct_fields__ if name not in ("id", "priority", "placement")]
+# What the pipeline added to what the caller asked for.
+_ADDED = ("client", "access")
 
 
 def summary(case: Mapping[Any, Any]) -> Case:
@@ -71,6 +86,18 @@ def whole(case: Mapping[Any, Any], output: bytes, *, truncated: bool) -> WholeCa
     return WholeCase(**_fields(case), output=text, output_truncated=truncated)
 
 
+def waiting(case: WholeCase, why: Any) -> WaitingCase:
+    """Return a case that waits together with what it waits for."""
+    return WaitingCase(**msgspec.structs.asdict(case), waiting=why)
+
+
+def asked(placement: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a case asks of its host, without what the pipeline has added."""
+    return {name: value for name, value in placement.items() if name not in _ADDED}
+
+
 def _fields(case: Mapping[Any, Any]) -> dict[str, Any]:
     fields = {name: case[name] for name in _COLUMNS if name in case}
+    if case.get("placement") is not None:
+        fields["placement"] = asked(case["placement"])
     return {**fields, "id": case["uuid"], "priority": -case["queue_rank"]}

@@ -9,6 +9,7 @@ from typing import Any
 
 from paste.deploy.util import lookup_object
 
+from labapi import installed
 from labapi.pipeline.check.file import has_scheme, is_config
 from labapi.pipeline.check.finding import nearest, nearest_name, one_line
 
@@ -190,7 +191,7 @@ def _near_attribute(spec: str) -> str:
 
 def _installed(kind: str) -> Iterator[tuple[str, str]]:
     """Return the entry points that Paste can use, ours first: distribution and name."""
-    points = [point for group in PROTOCOLS[kind] for point in metadata.entry_points(group=group)]
+    points = [point for group in PROTOCOLS[kind] for point in installed.entry_points(group)]
     found = {(point.dist.name, point.name) for point in points if point.dist}
     return iter(sorted(found, key=lambda pair: (not pair[0].startswith("labapi"), pair)))
 

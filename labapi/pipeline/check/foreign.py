@@ -11,11 +11,11 @@ import importlib.util
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from importlib import metadata
 from typing import Any
 
 from oslo_config import cfg
 
+from labapi import installed
 from labapi.pipeline.check.factory import Factory
 from labapi.pipeline.check.file import Value
 from labapi.pipeline.check.finding import Finding, nearest
@@ -106,7 +106,7 @@ def check(part: Part) -> Iterator[Finding]:
 def _described(module: str) -> dict[str, Any] | None:
     """Return the options that a module has, by every name they have."""
     names = {module, module.replace("oslo_", "oslo.", 1)}
-    for point in metadata.entry_points(group="oslo.config.opts"):
+    for point in installed.entry_points("oslo.config.opts"):
         if point.name in names:
             options = [option for _, group in point.load()() for option in group]
             return {
@@ -155,7 +155,7 @@ def _login(part: Part) -> Finding | list[Any]:
     except exceptions.NoMatchingPlugin:
         guess = nearest(
             value.text,
-            (point.name for point in metadata.entry_points(group="keystoneauth1.plugin")),
+            (point.name for point in installed.entry_points("keystoneauth1.plugin")),
         )
         problem = f"there is no way to log in called '{value.text}'{guess}"
         return Finding(value.place, problem)

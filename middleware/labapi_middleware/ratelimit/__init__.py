@@ -278,6 +278,8 @@ def _tls(conf: Conf) -> TLSFiles:
         if file and not conf[STORAGE].startswith("rediss:"):
             raise OptionError(RateLimit.name, name, "it is for a storage of rediss:// only")
     files = TLSFiles(*(file or None for file in named.values()))
+    if not any(named.values()):
+        return files
     try:
         context = ssl.create_default_context(cafile=files.ca)
     except OSError as error:

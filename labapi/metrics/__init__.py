@@ -1,0 +1,1 @@
+"""What conductors and agents show to Prometheus."""
