@@ -151,6 +151,64 @@ tests:
     assert "racks:show" in [rule.name for rule in list_rules()]
 """),
     ),
+    "A noun of the SDK": Addition(
+        name="racks",
+        new={
+            "client/labapi_client/managers/racks.py": '''"""``lab.racks``: where hosts stand."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from labapi_client.managers import Manager
+
+
+class Rack(msgspec.Struct):
+    """A rack."""
+
+    name: str
+
+
+class _Page(msgspec.Struct):
+    racks: list[Rack]
+
+
+class Racks(Manager):
+    """The racks of the lab."""
+
+    PATH = "/racks"
+    NOUN = "rack"
+
+    def list(self) -> Iterator[Rack]:
+        """Yield racks."""
+        for page in self._pages(self.PATH, {}):
+            yield from page.decode(_Page).racks
+''',
+            "tests/client/test_racks.py": '''"""Racks, by the SDK."""
+
+
+def test_there_are_none(lab):
+    assert list(lab.racks.list()) == []
+''',
+        },
+        edits=(
+            Edit(
+                "client/labapi_client/lab.py",
+                "from labapi_client.managers.racks import Racks\n",
+                "import Limits\n",
+            ),
+            Edit(
+                "client/labapi_client/lab.py",
+                "        self.racks = Racks(self)\n",
+                "Limits(self)\n",
+            ),
+            _docs("docs/client.md"),
+        ),
+        show="""
+import sys, pytest
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "tests/client/test_racks.py"]))
+""",
+    ),
     "A filter": Addition(
         name="stamp",
         new={
@@ -312,6 +370,48 @@ conf([], project="labapi", default_config_files=[])
 assert driver.load(conf).is_up(None, None)
 """,
     ),
+    "A scheduler filter": Addition(
+        name="parity",
+        new={
+            "labapi/scheduler/filters/parity.py": '''"""The filter ``parity``."""
+
+from labapi.scheduler.filters.base import Filter
+
+
+class Parity(Filter):
+    """Lets hosts pass whose number is even."""
+
+    name = "parity"
+
+    def passes(self, host, spec):
+        """Say whether it is."""
+        return host.id % 2 == 0
+''',
+        },
+        edits=(
+            Edit(
+                "setup.py",
+                '            "parity = labapi.scheduler.filters.parity:Parity",\n',
+                'free_slots = labapi.scheduler.filters.free_slots:FreeSlots",\n',
+            ),
+            Edit("labapi/config.py", '            "parity",\n', '            "retry",\n'),
+            Edit("tests/unit/scheduler/test_filters.py", "# its table\n"),
+            _docs("docs/scheduler.md"),
+        ),
+        show="""
+from labapi import config
+from labapi.scheduler import driver
+from labapi.scheduler.host_state import HostState
+from labapi.scheduler.host_states import HostStates
+from labapi.scheduler.spec import RequestSpec
+conf = config.new()
+conf([], project="labapi", default_config_files=[])
+hosts = HostStates(HostState(number, str(number), f"h-{number}", "{}", 1) for number in (1, 2))
+explained = driver.load(conf).explain(RequestSpec(), hosts)
+assert [host.host for host in explained.hosts] == ["h-2"], explained
+assert explained.turned_away == {"parity": 1}, explained
+""",
+    ),
     "A column of a case": Addition(
         name="mood",
         new={
@@ -336,6 +436,11 @@ def upgrade() -> None:
             ),
             Edit(
                 "labapi/api/views/testcases.py",
+                "    mood: str | None = None\n",
+                "    output_size: int = 0\n",
+            ),
+            Edit(
+                "client/labapi_client/managers/testcases.py",
                 "    mood: str | None = None\n",
                 "    output_size: int = 0\n",
             ),
@@ -367,7 +472,7 @@ def upgrade() -> None:
                 "    version: int = VERSION\n\n\n",
             ),
             Edit("labapi/conductor/dispatch.py", "\n# sends it\n"),
-            Edit("labapi/agent/manager.py", "\n# takes it in\n"),
+            Edit("labapi/agent/intake.py", "\n# takes it in\n"),
         ),
         show="""
 from labapi.rpc.messages import Applaud, decode, encode
@@ -401,6 +506,37 @@ class RackList(Operator):
         show="""
 from labapi.cmd.manage import Manage
 assert Manage().run(["rack", "list"]) == 0
+""",
+    ),
+    "A command of lab": Addition(
+        name="racks",
+        new={
+            "client/labapi_client/cli/racks.py": '''"""``lab rack list``."""
+
+from labapi_client.cli.command import LabLister
+
+
+class RackList(LabLister):
+    """List racks."""
+
+    def take_action(self, parsed_args):
+        """Say that there is one."""
+        return ("rack",), [("r7",)]
+''',
+            "tests/client/cli/test_racks.py": "# its tests\n",
+        },
+        edits=(
+            Edit(
+                "client/setup.py",
+                '    "rack_list": "racks:RackList",\n',
+                '"plugin:PluginList",\n',
+            ),
+            _docs("docs/cli.md"),
+            Edit("client/lab.1", '.\\" made anew\n'),
+        ),
+        show="""
+from labapi_client.cli.shell import Shell
+assert Shell().run(["rack", "list"]) == 0
 """,
     ),
 }

@@ -17,7 +17,7 @@ from tests.lab import ROOT
 
 PAGE = (ROOT / "docs" / "developing.md").read_text()
 HEADING = "## Which files an addition touches"
-COPIED = ("labapi", "middleware", "etc", "docs", "tests", "setup.py", "README.md")
+COPIED = ("labapi", "middleware", "client", "etc", "docs", "tests", "setup.py", "README.md")
 
 
 def described() -> dict[str, set[str]]:
@@ -47,16 +47,17 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     revision = root / "labapi" / "db" / "migrations" / "versions" / "9999_mood.py"
     revision.write_text(revision.read_text().replace("{newest}", migration.history()[0][0]))
     # Entry points are read from here, not from where the project is installed.
-    for folder in (root, root / "middleware"):
+    for folder in (root, root / "middleware", root / "client"):
         run(["setup.py", "-q", "egg_info"], root, folder)
     return root
 
 
 def run(command: list[str], root: Path, folder: Path) -> None:
+    sources = (root, root / "middleware", root / "client")
     done = subprocess.run(
         [sys.executable, *command],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'middleware'}"},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, sources))},
         capture_output=True,
         text=True,
         timeout=300,

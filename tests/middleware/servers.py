@@ -13,7 +13,7 @@ import pytest
 
 from tests.processes import Process, free_port, listens
 
-__all__ = ["free_port", "listens", "memcached", "redis", "required", "running"]
+__all__ = ["free_port", "installed", "listens", "memcached", "redis", "required", "running"]
 
 
 def required() -> bool:
@@ -21,14 +21,20 @@ def required() -> bool:
     return bool(os.environ.get("LABAPI_REQUIRE_SERVICES"))
 
 
-@contextlib.contextmanager
-def running(program: str, *arguments: str) -> Iterator[tuple[Process, int]]:
-    """Run a server that takes its port where ``PORT`` stands; skip if it is not installed."""
+def installed(program: str) -> str:
+    """Return where a program is; skip the test if it is not installed and need not be."""
     found = shutil.which(program)
     if found is None:
         if required():
             pytest.fail(f"{program} is not installed")
         pytest.skip(f"{program} is not installed")
+    return found
+
+
+@contextlib.contextmanager
+def running(program: str, *arguments: str) -> Iterator[tuple[Process, int]]:
+    """Run a server that takes its port where ``PORT`` stands; skip if it is not installed."""
+    found = installed(program)
     port = free_port()
     command = [found, *(str(port) if a == "PORT" else a for a in arguments)]
     with tempfile.TemporaryDirectory() as folder:

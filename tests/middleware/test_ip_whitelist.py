@@ -244,3 +244,35 @@ def test_it_fails_closed_when_the_source_fails(
 def test_a_source_that_is_ambiguous_or_gone_stops_the_start(name: str, told: str) -> None:
     with pytest.raises(OptionError, match=told):
         filter_factory({}, source=name)
+
+
+ACCESS = [
+    # client, headers, options, what is known of it later
+    ("198.51.100.12", {}, {}, ("198.51.100.12", False, "allow", False)),
+    ("::ffff:198.51.100.12", {}, {}, ("198.51.100.12", False, "allow", False)),
+    (
+        "198.51.100.12",
+        {},
+        {"operators": "198.51.100.0/24"},
+        ("198.51.100.12", True, "allow", False),
+    ),
+    ("127.0.0.1", {}, {"prefix": "Lets-In"}, ("127.0.0.1", True, "lets-in", False)),
+    ("127.0.0.1", {"HTTP_VIA": "1.1 proxy"}, {}, ("127.0.0.1", False, "allow", False)),
+    ("", {}, {"closed_by_default": "true"}, (None, False, "allow", True)),
+]
+
+
+@pytest.mark.parametrize(("client", "headers", "options", "known"), ACCESS)
+def test_the_guard_tells_what_a_client_may_reach_later(
+    client: str, headers: dict[str, str], options: dict[str, str], known: tuple[Any, ...]
+) -> None:
+    told: list[dict[str, Any]] = []
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        told.append(environ[HOST_GUARD].access())
+        return hello(environ, start_response)
+
+    guarded = filter_factory({}, source="application", **options)(app)
+    assert get(guarded, client, **headers)[0] == 200
+    names = ("address", "everywhere", "prefix", "closed_by_default")
+    assert told == [dict(zip(names, known, strict=True))]

@@ -117,6 +117,26 @@ def test_a_limit_that_is_no_number_stops_the_start():
             sized(plain(), size)
 
 
+def test_some_urls_take_more():
+    app = build(
+        SizeLimit, reading(read_all), max_request_body_size="5", larger_bodies="/v2/plans 9, /x 7"
+    )
+    allowed = {"/plans": 9, "/plans/": 9, "/plans/1": 5, "/x": 5, "/plansx": 5}
+    for path, most in allowed.items():
+        for size, status in ((most, 200), (most + 1, 413)):
+            for request in (environ("POST", body=b"x" * size), chunked(b"x" * size)):
+                answer = call(app, request | {"SCRIPT_NAME": "/v2", "PATH_INFO": path})
+                assert answer.status == status, (path, size)
+                if size > most:
+                    assert f"the limit is {most} bytes" in answer.body.decode()
+
+
+def test_urls_that_are_none_stop_the_start():
+    for value in ("/plans", "plans 9", "/plans 9MB", "/plans -1", "9"):
+        with pytest.raises(OptionError, match=r"larger_bodies.* such as /v2.1/testplans 6291456"):
+            build(SizeLimit, plain(), larger_bodies=value)
+
+
 def test_it_conforms_to_wsgi():
     app = validated(sized(validated(reading(lambda s: s.read(5)))))
     assert call(app, environ("POST", body=b"12345", QUERY_STRING="")).body == b"5"

@@ -113,3 +113,33 @@ def test_a_line_of_a_request_does_not_ask_oslo_log(monkeypatch):
     monkeypatch.setattr(formatters.ContextFormatter, "format", None)
     context.RequestContext(request_id="req-1")
     assert "[req-1] it done" in logs.Formatter(configured()).format(record())
+
+
+@pytest.mark.parametrize(
+    ("options", "changed", "end"),
+    [
+        ({}, {}, "refused: no"),
+        ({}, {"name": "keystonemiddleware"}, "refused: no: ZeroDivisionError: division by zero"),
+        (
+            {"logging_default_format_string": "%(message)s %(error_summary)s"},
+            {},
+            "refused: no ZeroDivisionError: division by zero",
+        ),
+    ],
+)
+def test_an_error_that_a_line_names_is_not_added_to_it(options, changed, end):
+    line = {"levelno": logging.WARNING, "levelname": "WARNING", "msg": "refused: %s"}
+    formatter = logs.Formatter(configured(**options))
+    try:
+        1 / 0  # noqa: B018
+    except ZeroDivisionError:
+        said = formatter.format(record(args=("no",), **line, **changed))
+    assert said.endswith(end)
+
+
+def test_a_line_has_the_id_of_its_request_once():
+    context.RequestContext(request_id="req-1")
+    ours = logs.Formatter(configured())
+    assert "[req-1] it done" in ours.format(record())
+    said = ours.format(record(msg="%s 192.0.2.1 GET", args=("req-1",)))
+    assert said.endswith("labapi.api [-] req-1 192.0.2.1 GET")

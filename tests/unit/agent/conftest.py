@@ -23,6 +23,7 @@ from labapi.rpc.consumer import BatchConsumer
 from labapi.rpc.messages import CancelCase, CaseResult, Message, Output, RunCase
 from labapi.rpc.publisher import Envelope, Publisher
 from labapi.rpc.transport import HEARTBEAT_QUEUE, REPORT_QUEUE, Transport
+from tests.processes import until
 
 SHIPPED = {
     "linux_system": "labapi.agent.plugins.linux_system:LinuxSystem",
@@ -120,7 +121,7 @@ class Conductor:
         self, kind: type[Any], count: int = 1, timeout: float = 60.0, **fields: Any
     ) -> list[Any]:
         """Return the messages of a kind with these fields once there are so many."""
-        until = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout
         while True:
             found = [
                 m
@@ -130,7 +131,7 @@ class Conductor:
             if len(found) >= count:
                 return found
             try:
-                self._arrived.get(timeout=max(0.0, until - time.monotonic()))
+                self._arrived.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 raise AssertionError(f"no {kind.__name__} {fields}; got {self.received}") from None
 
@@ -191,8 +192,8 @@ def start(make_conf: Callable[..., Any], conductor: Conductor) -> Iterator[Calla
         agent = Agent(conf, Transport(conf))
         agent.start()
         agents.append(agent)
-        for consumer in agent._consumers:  # the broker drops what no queue is there for
-            assert consumer.consuming.wait(60)
+        # The broker drops what no queue is there for.
+        until(lambda agent=agent: agent._cases.consumes and agent._control.consumes)
         return agent
 
     yield begin

@@ -155,7 +155,8 @@ def test_what_an_idle_agent_does_without() -> None:
 import sys
 import labapi.cmd.agent
 from labapi.agent.catalogue import Catalogue
-Catalogue(["linux_system", "build_server", "http"], allowed=["*"], timeout=60)
+catalogue = Catalogue(["linux_system", "build_server", "http"], allowed=["*"], timeout=60)
+catalogue.find("linux_system", "run_shell").check({"command": "true", "args": ["x"]})
 heavy = {"cryptography", "jsonschema", "psutil", "requests", "sqlalchemy", "eventlet"}
 print(sorted(heavy & set(sys.modules)))
 """

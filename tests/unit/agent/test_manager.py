@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import stat
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -99,6 +100,49 @@ def gate(tmp_path: Path) -> Gate:
 def waiting_at(gate: Gate) -> RunCase:
     """Return a command that ends when the gate is open."""
     return case(command="sh", args=["-c", gate.wait])
+
+
+def test_what_runs_may_end_before_the_agent_stops(
+    start: Start, conductor: Conductor, gate: Gate
+) -> None:
+    agent = start(slots=1)
+    running, waiting = waiting_at(gate), case(command="true")
+    conductor.send(running)
+    conductor.wait(CaseStarted, attempt=running.attempt)
+    conductor.send(waiting)
+    wait_for(lambda: agent._slots.waits(waiting.attempt))
+    drained = threading.Event()
+    hurry = threading.Event()
+    thread = threading.Thread(target=lambda: (agent.drain(300.0, hurry), drained.set()))
+    thread.start()
+    conductor.wait(Heartbeat, stopping=True)
+    late = case(command="true")
+    conductor.send(late)
+    assert not drained.is_set()
+    gate.open()
+    assert conductor.result(running).result == "PASS"
+    assert drained.wait(60)
+    agent.stop()
+    thread.join()
+    started = {m.attempt for m in conductor.received if isinstance(m, CaseStarted | CaseResult)}
+    assert started == {running.attempt}  # the others are resent after the next start
+    assert agent._slots.waits(waiting.attempt) is None
+
+
+def test_a_drain_can_be_hurried_and_has_its_time(
+    start: Start, conductor: Conductor, gate: Gate
+) -> None:
+    agent = start()
+    running = waiting_at(gate)
+    conductor.send(running)
+    conductor.wait(CaseStarted, attempt=running.attempt)
+    hurry = threading.Event()
+    agent.drain(0.1, hurry)
+    hurry.set()
+    agent.drain(3600.0, hurry)
+    agent.stop()
+    result = conductor.result(running)
+    assert (result.result, result.reason) == ("ERROR", "agent_stopped")
 
 
 @pytest.fixture
@@ -269,12 +313,12 @@ def test_the_agent_announces_itself_beats_and_says_goodbye(
     announce = conductor.wait(Announce)[0]
     assert (announce.host, announce.slots) == (HOST, 8)
     assert announce.plugins["linux_system"]["run_shell"].schema["required"] == ["command"]
-    beats = conductor.wait(Heartbeat, 3)
-    assert beats[0].facts.keys() >= {
-        "load1", "memory_total_mib", "memory_available_mib", "disk_free_mib", "running",
-        "waiting", "slots", "abandoned", "release", "python", "boot_id",
-    }  # fmt: skip
-    assert abs(beats[0].clock - time.time()) < 120
+    for sign in (announce, *conductor.wait(Heartbeat, 3)):
+        assert sign.facts.keys() >= {
+            "load1", "memory_total_mib", "memory_available_mib", "disk_free_mib", "running",
+            "waiting", "slots", "abandoned", "release", "python", "boot_id",
+        }  # fmt: skip
+        assert abs(sign.clock - time.time()) < 120
     conductor.publisher.publish([Envelope(Introduce(host=HOST), f"control.{HOST}")])
     conductor.wait(Announce, 2)
     agent.stop()
@@ -425,8 +469,8 @@ def test_a_forged_attempt_id_does_nothing(start: Start, conductor: Conductor, at
 def test_a_command_for_another_host_does_nothing(start: Start, conductor: Conductor) -> None:
     agent = start()
     stray, good = case(command="true", host="bench-2"), case(command="true")
-    agent._take([stray, good])
-    agent._obey([cancel(stray)])
+    agent._intake.take([stray, good])
+    agent._intake.obey([cancel(stray)])
     conductor.result(good)
     assert not [m for m in conductor.received if getattr(m, "host", None) == "bench-2"]
 
@@ -496,7 +540,7 @@ def test_an_agent_that_was_paused_does_not_begin_what_it_finds_in_the_pipe(
     with monkeypatch.context() as patch:
         patch.setattr(agent._timers, "_next_look", time.monotonic() - 31.0)
         with pytest.raises(Unavailable, match="was stopped for a while"):
-            agent._take([stale])
+            agent._intake.take([stale])
     conductor.send(fresh)
     conductor.result(fresh)
     assert not [m for m in conductor.received if getattr(m, "attempt", None) == stale.attempt]

@@ -40,7 +40,7 @@ def test_a_controller_is_built_from_what_it_names() -> None:
 
 
 def test_a_controller_that_names_what_there_is_not() -> None:
-    with pytest.raises(TypeError, match="Racks wants 'database'; known: conf"):
+    with pytest.raises(TypeError, match="Racks wants 'database'; known: conf, table"):
         Router([ROW], {"conf": ""})
 
 

@@ -13,15 +13,16 @@ from labapi import config
 from labapi.case import State
 from labapi.conductor.dispatch import Dispatcher
 from labapi.conductor.hearing import Hearing
-from labapi.conductor.heartbeats import said
 from labapi.conductor.reaper import Reaper
 from labapi.conductor.reports import Reports
-from labapi.db import attempts, hosts, services, testcases
+from labapi.db import attempts, services, testcases
 from labapi.db.session import Database, Record
 from labapi.exceptions import BrokerUnavailable
-from labapi.rpc.messages import Announce
+from labapi.rpc.messages import CaseChanged
 from labapi.rpc.publisher import Envelope
+from labapi.rpc.signing import Signer
 from labapi.servicegroup import driver
+from tests.hosts import announce
 
 NOW = datetime.datetime(2026, 11, 21, 8, 0, tzinfo=datetime.UTC)
 
@@ -35,6 +36,7 @@ class Outbox:
 
     def __init__(self) -> None:
         self.sent: list[Envelope] = []
+        self.signer: Signer | None = None
         self.away = False
         self.unroutable: set[str] = set()
 
@@ -45,9 +47,11 @@ class Outbox:
         return [e for e in envelopes if e.mandatory and e.routing_key in self.unroutable]
 
     def take(self, kind: type[Any]) -> list[Any]:
-        """Return the messages of a kind, and forget them."""
+        """Return the messages of a kind, and forget them; each change of a case by itself."""
         found = [e.message for e in self.sent if isinstance(e.message, kind)]
         self.sent = [e for e in self.sent if not isinstance(e.message, kind)]
+        if kind is CaseChanged:
+            return [change for message in found for change in message.apart()]
         return found
 
 
@@ -61,7 +65,7 @@ class Parts:
         self.outbox: Any = Outbox()
         liveness = driver.load(self.conf)
         self.dispatcher = Dispatcher(self.conf, database, self.outbox, liveness)
-        self.reports = Reports(self.conf, database, self.outbox, self.dispatcher.dispatch)
+        self.reports = Reports(self.conf, database, self.outbox, self.dispatcher.freed)
         self.line = 1
         self.hearing = Hearing(self.conf, lambda: self.line)
         self.reaper = Reaper(self.conf, database, self.outbox, self.dispatcher, self.hearing)
@@ -82,8 +86,7 @@ class Parts:
         self.reaper.sweep(moment)
 
     def announce(self, host: str, slots: int = 4) -> None:
-        message = Announce(host=host, agent="a", address=None, release="1", slots=slots, plugins={})
-        self.database.write(hosts.announce, {host: said(message)}, NOW)
+        announce(self.database, host, NOW, slots=slots)
         self.beat(host, datetime.datetime.now(datetime.UTC))
 
     def beat(self, host: str, moment: datetime.datetime, **more: Any) -> None:
@@ -113,7 +116,7 @@ class Parts:
         return row
 
     def set(self, case: str, **values: Any) -> None:
-        self.database.write(attempts.change, [{"row": self.get(case).id, **values}])
+        self.database.write(attempts.change, {self.get(case).id: values})
 
 
 @pytest.fixture

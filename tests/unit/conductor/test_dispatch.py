@@ -117,9 +117,7 @@ def test_only_what_is_cancelling_is_cancelled(parts: Parts) -> None:
 def test_an_agent_that_comes_back_is_sent_what_it_had_not_begun(parts: Parts) -> None:
     unbegun, begun = parts.add(), parts.add()
     parts.dispatcher.dispatch([parts.host])
-    parts.database.write(
-        attempts.mark_started, [(parts.get(begun).id, datetime.datetime.now(datetime.UTC))]
-    )
+    parts.set(begun, started_at=datetime.datetime.now(datetime.UTC))
     parts.outbox.take(RunCase)
     parts.dispatcher.arrived([parts.host])
     assert [c.case for c in parts.outbox.take(RunCase)] == [unbegun]

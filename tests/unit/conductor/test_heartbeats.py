@@ -26,6 +26,7 @@ from labapi.rpc.messages import (
     encode,
 )
 from labapi.rpc.publisher import Envelope
+from labapi.rpc.signing import Signer
 from labapi.servicegroup import driver
 
 
@@ -34,6 +35,7 @@ class Sent:
 
     def __init__(self) -> None:
         self.messages: list[Any] = []
+        self.signer: Signer | None = None
 
     def publish(self, envelopes: Iterable[Envelope]) -> list[Envelope]:
         self.messages += [envelope.message for envelope in envelopes]
@@ -62,7 +64,7 @@ class Bench:
     def name(self, number: int = 0) -> str:
         return f"{self.prefix}-{number}"
 
-    def announce(self, *numbers: int, agent: str | None = None) -> None:
+    def announce(self, *numbers: int, agent: str | None = None, **more: Any) -> None:
         self.take(
             [
                 Announce(
@@ -73,6 +75,7 @@ class Bench:
                     address=None,
                     release="1",
                     plugins={},
+                    **more,
                 )
                 for n in numbers
             ]
@@ -184,7 +187,14 @@ def test_too_many_facts_are_not_kept(database: Database) -> None:
     assert set(bench.row().facts) == {"clock_skew"}
 
 
-def test_an_announcement_leaves_facts_as_they_are(database: Database) -> None:
+def test_an_announcement_tells_facts(database: Database) -> None:
+    bench = Bench(database)
+    bench.announce(0, clock=time.time() - 600, facts={"load1": 4})
+    facts = bench.row().facts
+    assert facts == {"load1": 4, "clock_skew": pytest.approx(-600, abs=BUSY)}
+
+
+def test_an_announcement_of_an_older_agent_leaves_facts_as_they_are(database: Database) -> None:
     bench = Bench(database)
     bench.announce(0)
     bench.beat(0, load1=4)
@@ -310,3 +320,18 @@ def test_the_largest_batch_of_announcements_fits_into_a_statement(database: Data
         largest[announced.host] = said(announced)
     database.write(hosts.announce, largest, datetime.datetime.now(datetime.UTC))
     assert database.read(hosts.known, list(largest)).keys() == largest.keys()
+
+
+def test_an_agent_that_will_stop_is_given_nothing_more(database: Database) -> None:
+    bench = Bench(database)
+    bench.announce(*MANY)
+    bench.beat(*MANY)
+    assert not bench.row().stopped
+    bench.sent.messages.clear()
+    bench.take([replace(bench.heartbeat(0, running=1), stopping=True), bench.heartbeat(1)])
+    bench.take([replace(bench.heartbeat(n), stopping=n == 0) for n in MANY])
+    assert bench.row(0).stopped
+    assert not bench.row(1).stopped
+    assert bench.sent.messages == []  # nor is it asked who it is
+    bench.announce(0)
+    assert not bench.row(0).stopped

@@ -147,7 +147,7 @@ def test_heartbeats_of_hosts_with_nothing_in_hand_cost_no_query_and_all_others_o
         for command in commands
     ]
     lab.heartbeats.handle(list(beats))
-    assert queries == [attempts.current]
+    assert queries == [attempts.rightly_held]
     assert lab.orders() == []
 
 
@@ -221,3 +221,15 @@ def test_a_host_that_is_up_is_told_of_verdicts(lab: Lab, begun: bool) -> None:
     row = lab.get(command.case)
     assert (row.state, row.reason) == (State.FINISHED, "agent_lost" if begun else "expired")
     assert lab.orders() == [tuple(names(command).values())]
+
+
+def test_what_has_ended_as_it_should_needs_no_order(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    command = lab.run()
+    result = CaseResult(case=command.case, attempt=command.attempt, host=lab.host, result="PASS")
+    lab.reports.handle([result])
+    lab.heartbeat(**{command.attempt: command.case})  # it was on its way meanwhile
+    assert lab.orders() == []
+    assert "given up" not in caplog.text

@@ -51,22 +51,6 @@ def test_a_silent_host_is_down_and_its_cases_are_lost_later(parts: Parts, runnin
     assert running in [event.case for event in parts.outbox.take(CaseChanged)]
 
 
-def test_a_case_that_waits_for_a_host_that_is_down_says_so(parts: Parts) -> None:
-    case, other = parts.add(), parts.add(detail="it waits again")
-    parts.beat(parts.host, now(-61))
-    parts.sweep(now())
-    row = parts.get(case)
-    assert row.state == State.QUEUED
-    assert row.detail.startswith("the host is down: last heard of at 20")
-    assert parts.get(other).detail == "it waits again"
-    parts.sweep(now(2))
-    assert parts.get(case).detail == row.detail
-    parts.announce(parts.host, slots=0)
-    parts.sweep(now(4))
-    row = parts.get(case)
-    assert (row.state, row.detail) == (State.QUEUED, None)
-
-
 def test_what_a_host_that_was_down_reports_counts(parts: Parts, running: str) -> None:
     moment = now()
     parts.beat(parts.host, moment)
@@ -81,12 +65,13 @@ def test_what_a_host_that_was_down_reports_counts(parts: Parts, running: str) ->
 
 
 def test_a_host_that_was_stopped_is_down_at_once(parts: Parts, running: str) -> None:
-    parts.beat(parts.host, now(), stopped=True)
-    parts.sweep(now(6))
-    assert "its agent was stopped" in parts.get(running).detail
-    parts.sweep(now(299))
+    moment = now()
+    parts.beat(parts.host, moment, stopped=True)
+    parts.sweep(moment + 6 * SECOND)
+    assert "its agent was told to stop" in parts.get(running).detail
+    parts.sweep(moment + 299 * SECOND)
     assert parts.get(running).state == State.RUNNING
-    parts.sweep(now(303))
+    parts.sweep(moment + 303 * SECOND)
     assert parts.get(running).reason == Reason.AGENT_LOST
 
 

@@ -7,10 +7,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from labapi.case import State
+from labapi.conductor.remarks import REFUSED
 from labapi.db import outputs
-from labapi.rpc.messages import CaseChanged, CaseResult, CaseStarted, Output, RunCase
+from labapi.rpc.messages import (
+    CaseChanged,
+    CaseRefused,
+    CaseResult,
+    CaseStarted,
+    Output,
+    RunCase,
+)
 from tests.unit.conductor.conftest import Parts
 
 
@@ -200,3 +209,25 @@ def test_output_before_the_first_piece(parts: Parts, command: RunCase) -> None:
     parts.reports.handle([Output(**names, offset=6, data=b"world")])
     parts.reports.handle([Output(**names, offset=0, data=b"hello ")])
     assert kept(parts, command) == [(0, b"hello "), (6, b"world")]
+
+
+def test_a_case_that_its_agent_refused_waits_again(parts: Parts, command: RunCase) -> None:
+    refusal = CaseRefused(case=command.case, attempt=command.attempt, host=command.host)
+    parts.reports.handle([refusal, refusal])
+    row = parts.get(command.case)
+    assert (row.state, row.attempt, row.attempts, row.detail) == ("queued", None, 0, REFUSED)
+    assert [event.state for event in parts.outbox.take(CaseChanged)] == ["queued"]
+
+
+def test_a_refusal_of_what_runs_or_of_another_host_changes_nothing(
+    parts: Parts, command: RunCase
+) -> None:
+    refusal = CaseRefused(case=command.case, attempt=command.attempt, host=command.host)
+    parts.reports.handle([replace(refusal, host="lab-other")])
+    assert parts.get(command.case).state == "running"
+    started = CaseStarted(case=command.case, attempt=command.attempt, host=command.host)
+    parts.reports.handle([started])
+    parts.reports.handle([refusal])
+    assert parts.get(command.case).state == "running"
+    parts.reports.handle([result(command)])
+    assert parts.get(command.case).result == "PASS"

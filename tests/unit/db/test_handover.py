@@ -3,8 +3,9 @@ from __future__ import annotations
 import datetime
 
 from labapi.case import Reason, Result, State
-from labapi.db import handover, hosts, queue, testcases
+from labapi.db import handover, hosts, testcases
 from labapi.db.session import Database
+from tests.lab import claim
 from tests.unit.db.test_testcases import NOW, SECOND, add, host
 
 __all__ = ["host"]
@@ -21,7 +22,7 @@ def test_what_the_old_agent_leaves_runs_again_while_it_may(
 ) -> None:
     plain, again = add(database, host), add(database, host, rerun_on_loss=True)
     tired = add(database, host, rerun_on_loss=True, attempts=2)
-    database.write(queue.claim, {host: 3}, NOW)
+    claim(database, host, 3, NOW)
     database.write(hosts.dispute, {host: "b"})
     later: datetime.datetime = NOW + SECOND
     lost = database.write(handover.accept, host, later, max_attempts=3)

@@ -10,17 +10,16 @@ import pytest
 import sqlalchemy
 from sqlalchemy import bindparam, event, exc, select
 
-from labapi.conductor.heartbeats import said
 from labapi.db import hosts, services, testcases
 from labapi.db.models import Host, Service
 from labapi.db.prepared import Prepared
 from labapi.db.session import Database
-from labapi.rpc.messages import Announce
+from tests.hosts import announce
 from tests.lab import until
 from tests.unit.db.test_testcases import NOW
 
 # Numbers, texts, JSON, truth, time, constants, and columns of a row that may be missing.
-STATEMENT = (
+COLUMNS = (
     select(
         Host.id,
         Host.host,
@@ -32,17 +31,26 @@ STATEMENT = (
         Service.facts,
     )
     .outerjoin(Service, (Service.host == Host.host) & (Service.binary == services.AGENT))
-    .where(Host.host == bindparam("name"), Host.slots > bindparam("more_than"), Host.id != -1)
+    .where(Host.slots > bindparam("more_than"), Host.id != -1)
 )
+STATEMENT = COLUMNS.where(Host.host == bindparam("name"))
 PREPARED = Prepared(STATEMENT)
+LISTED = (
+    select(Host.host, Host.plugins)
+    .where(
+        Host.host.in_(bindparam("names", expanding=True)),
+        Host.slots.in_([2, 3]),
+        Host.slots >= bindparam("least"),
+    )
+    .order_by(Host.host)
+)
+PREPARED_LISTED = Prepared(LISTED)
+MANY = COLUMNS.where(Host.host.startswith(bindparam("begin"))).order_by(Host.id)
 
 
 @pytest.fixture
 def name(database: Database) -> str:
-    name = f"h%s-{uuid.uuid4().hex[:8]}"
-    announced = Announce(host=name, agent="a", address=None, release="1", slots=2, plugins={})
-    database.write(hosts.announce, {name: said(announced)}, NOW)
-    return name
+    return announce(database, f"h%s-{uuid.uuid4().hex[:8]}", NOW, slots=2)
 
 
 @pytest.fixture
@@ -78,6 +86,22 @@ def test_no_row_is_none(database: Database, name: str) -> None:
 
 
 @pytest.mark.usefixtures("short")
+@pytest.mark.parametrize("heard", [[], [0, 2], [0, 1, 2]])
+def test_many_rows_are_sqlalchemys(database: Database, heard: list[int]) -> None:
+    mark = uuid.uuid4().hex[:8]
+    names = [announce(database, f"{mark}-{number}", NOW, slots=2) for number in range(3)]
+    beats: dict[str, Any] = {names[number]: {"load": [number]} for number in heard}
+    database.write(services.beat, services.AGENT, beats, NOW)
+    values = {"begin": mark, "more_than": 1}
+    usual = database.read(lambda c: c.execute(MANY, values).all())
+    rows = database.read(Prepared(MANY).all, values)
+    assert rows == usual
+    assert [row.host for row in rows] == names
+    assert [row.facts for row in rows] == [beats.get(name) for name in names]
+    assert database.read(Prepared(MANY).all, {"begin": mark, "more_than": 2}) == []
+
+
+@pytest.mark.usefixtures("short")
 def test_all_of_ours_take_the_short_way(
     database: Database, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,19 +112,48 @@ def test_all_of_ours_take_the_short_way(
         if isinstance(value, Prepared)
     }
     taken = set()
-    one_or_none = Prepared.one_or_none
+    found = Prepared._found
 
     def noted(self: Prepared, connection: Any, values: Any) -> Any:
         taken.add(self)
-        return one_or_none(self, connection, values)
+        return found(self, connection, values)
 
-    monkeypatch.setattr(Prepared, "one_or_none", noted)
+    monkeypatch.setattr(Prepared, "_found", noted)
     (host,) = database.read(testcases.target, name)
-    assert (host.host, host.active, host.waited_for) == (name, 0, False)
+    assert host.host == name
     assert database.read(hosts.get, host.id) == database.read(hosts.get, host.uuid)
+    assert database.read(hosts.get, host.id) == database.read(hosts.named, name)
     assert database.read(testcases.get, "none") is None
     assert database.read(testcases.ending, "none") is None
+    for whole in (False, True):
+        (row,) = database.read(hosts.page, after=host.id - 1, limit=1, whole=whole)
+        assert database.read(hosts.these, [host.id], whole=whole) == [row]
+        assert row.host == name
+    case: dict[str, Any] = {
+        "uuid": "c",
+        "host": name,
+        **dict.fromkeys(("plugin", "method", "request_id"), "x"),
+    }
+    case |= {"parameters": {}, "timeout": 1.0, "state": "finished", "created_at": NOW}
+    database.write(testcases.create, case)
+    (listed,), _ = database.read(testcases.page, {"host": name}, since=None, before=None, limit=1)
+    assert listed == database.read(testcases.get, "c")
     assert taken == ours
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 5, 8])
+def test_a_list_may_have_any_length(database: Database, count: int) -> None:
+    names = [announce(database, f"h-{uuid.uuid4().hex[:8]}", NOW, slots=2) for _ in range(8)]
+    usual = database.read(lambda c: c.execute(LISTED, {"names": names[:count], "least": 2}).all())
+    assert [row.host for row in usual] == sorted(names[:count])
+    for wanted in (names[:count], names[:count]):
+        found = database.read(PREPARED_LISTED.all, {"names": wanted, "least": 2})
+        assert found == usual
+    assert database.read(PREPARED_LISTED.all, {"names": names[:count], "least": 3}) == []
+    if count:
+        # Another list of the same length, by the same plan.
+        (other,) = database.read(PREPARED_LISTED.all, {"names": names[-1:], "least": 2})
+        assert other.host == names[-1]
 
 
 def test_who_listens_hears_it(database: Database, name: str) -> None:
@@ -123,6 +176,7 @@ def test_who_logs_statements_sees_it(
 ) -> None:
     values = {"name": name, "more_than": 1}
     with caplog.at_level("INFO", logger="sqlalchemy.engine"):
+        database.close()  # SQLAlchemy looks at the level when it opens a connection
         database.read(PREPARED.one_or_none, values)
     database.read(PREPARED.one_or_none, values)
     assert len([r for r in caplog.records if r.getMessage().startswith("SELECT hosts.id")]) == 1

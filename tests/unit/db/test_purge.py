@@ -10,10 +10,21 @@ import pytest
 from sqlalchemy import func, select
 
 from labapi.case import Result, State
-from labapi.db import hosts, outputs, purge, services, testcases
+from labapi.db import (
+    hosts,
+    leases,
+    notices,
+    outputs,
+    plans,
+    purge,
+    services,
+    testcases,
+    testplans,
+)
 from labapi.db.models import FormerHost, OutputChunk
 from labapi.db.purge import Old, Purge
 from labapi.db.session import Database
+from tests import plans_to_run
 from tests.unit.db.test_testcases import add
 
 DAY = datetime.timedelta(days=1)
@@ -26,6 +37,23 @@ OLD = Old(NOW - 90 * DAY)
 def finished(database: Database, at: datetime.datetime = LONG_AGO, **values: Any) -> str:
     ended = {"state": State.FINISHED, "result": Result.PASS, "finished_at": at, "created_at": at}
     return add(database, values.pop("host", "h"), **{**ended, **values})
+
+
+def a_lease(database: Database) -> str:
+    """Make one that nobody would find hosts for."""
+    row = {
+        **{"project_id": f"p-{uuid.uuid4().hex[:8]}", "user_id": "u", "request_id": "req-1"},
+        **{"note": None, "hosts": None, "count": 1, "placement": {"requires": ["rack=none"]}},
+        **{"keys": None, "seconds": 60.0, "ends_at": None},
+    }
+    return database.write(leases.create, row, LONG_AGO, most_hosts=1)
+
+
+def ended_lease(database: Database, at: datetime.datetime = LONG_AGO) -> str:
+    """Make one that ended at this time."""
+    lease = a_lease(database)
+    database.write(leases.end, database.read(leases.get, lease).id, at, "u")
+    return lease
 
 
 def write_output(database: Database, case: str, pieces: int = 3) -> None:
@@ -162,3 +190,59 @@ def test_a_host_that_comes_back_at_that_moment_stays(database: Database, silent:
     assert not database.write(purge.delete_host, silent, OLD.before)
     assert database.write(purge.delete_host, silent)
     assert database.read(hosts.known, [silent]) == {}
+
+
+def plan_of(
+    database: Database, ended: datetime.datetime | None, cases: int = 1
+) -> tuple[str, list[str]]:
+    """Return a plan that has ended then, or has not, and its cases, which ended long ago."""
+    notify = [{"mail": "a@example.org"}]
+    entries = plans_to_run.serial(*({} for _ in range(cases)))
+    plan = plans_to_run.add(database, entries, created_at=LONG_AGO, notify=notify)
+    number = plans_to_run.plan(database, plan).id
+    if ended is not None:
+        database.write(plans.finish, number, Result.PASS, ended)
+    return plan, [finished(database, plan=plan) for _ in range(cases)]
+
+
+def test_a_plan_goes_as_a_whole(database: Database) -> None:
+    plan, cases = plan_of(database, LONG_AGO + DAY, 30)
+    number = plans_to_run.plan(database, plan).id
+    Purge(database).cases(OLD)
+    assert [database.read(testcases.get, case) for case in cases] == 30 * [None]
+    assert database.read(testplans.get, plan) is None
+    assert plans_to_run.entries(database, plan) == []
+    assert database.read(notices.list_of, number) == []
+
+
+@pytest.mark.parametrize("ended", [None, NOW])
+def test_what_is_part_of_a_plan_stays_as_long_as_it(
+    database: Database, ended: datetime.datetime | None
+) -> None:
+    plan, (case,) = plan_of(database, ended)
+    write_output(database, case)
+    Purge(database).output(OLD)
+    Purge(database).cases(OLD)
+    row = database.read(testcases.get, case)
+    assert row is not None
+    assert pieces(database, row.id) == 3
+    assert len(plans_to_run.entries(database, plan)) == 1
+
+
+def test_a_plan_loses_no_cases_of_one_result(database: Database) -> None:
+    plan, (case,) = plan_of(database, LONG_AGO)
+    Purge(database).cases(Old(OLD.before, Result.PASS))
+    assert database.read(testcases.get, case) is not None
+    assert database.read(testplans.get, plan) is not None
+
+
+def test_leases_that_ended_long_ago(database: Database) -> None:
+    old = [ended_lease(database) for _ in range(12)]
+    young, waiting = ended_lease(database, NOW - DAY), a_lease(database)
+    assert len(database.read(purge.old_leases, OLD.before)) == len(old)
+    assert Purge(database, stopping=lambda: True).leases(OLD.before) == 0
+    assert Purge(database).leases(OLD.before) == len(old)
+    assert [database.read(leases.get, lease) for lease in old] == [None] * len(old)
+    assert database.read(leases.get, young) is not None
+    assert database.read(leases.get, waiting) is not None
+    database.write(leases.end, database.read(leases.get, waiting).id, NOW, "u")

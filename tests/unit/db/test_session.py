@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pymysql
 import pytest
 from sqlalchemy import Connection, bindparam, exc, text
 
 from labapi import config
-from labapi.db import allowance, migration
+from labapi.db import allowance, migration, pools
 from labapi.db.allowance import Allowance
 from labapi.db.session import Database
 from labapi.exceptions import ConfigError, DatabaseUnavailable
-from tests.lab import MariaDB
+from tests.lab import MariaDB, until
 from tests.proxy import Proxy
 
 # Far above what is allowed below, far below what the tests have the database's own timeout be.
@@ -67,7 +71,8 @@ def test_what_fails_for_ever_is_no_outage(database: Database, column: str) -> No
 def test_what_passes_by_itself_is_an_outage(server: MariaDB, code: int) -> None:
     database = opened(server.url)
     statement = f"SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = {code}"
-    with pytest.raises(DatabaseUnavailable, match="is away") as raised:
+    # A deadlock is met again as long as there is time.
+    with pytest.raises(DatabaseUnavailable, match="is away") as raised, Allowance(5.0):
         database.read(lambda c: c.exec_driver_sql(statement))
     assert str(code) in str(raised.value.__cause__)
     database.close()
@@ -156,6 +161,64 @@ def test_a_connection_is_waited_for_as_long_as_is_allowed(database: Database) ->
     busy.close()
 
 
+def number(connection: Connection) -> int:
+    """Return what the server calls a connection."""
+    return int(connection.execute(text("SELECT CONNECTION_ID()")).scalar_one())
+
+
+def connected(server: MariaDB) -> set[int]:
+    """Return the numbers of all connections to a database."""
+    with (
+        pymysql.connect(host="127.0.0.1", user="root") as connection,
+        connection.cursor() as cursor,
+    ):
+        query = "SELECT id FROM information_schema.processlist WHERE db = %s"
+        cursor.execute(query, (server.name,))
+        return {row[0] for row in cursor.fetchall()}
+
+
+def several(database: Database, count: int) -> set[int]:
+    """Use several connections at the same moment; return their numbers."""
+    together = threading.Barrier(count, timeout=LONG)
+
+    def one_of_them(connection: Connection) -> int:
+        together.wait()
+        return number(connection)
+
+    with ThreadPoolExecutor(count) as threads:
+        return set(threads.map(lambda _: database.read(one_of_them), range(count)))
+
+
+def test_connections_for_statements_are_kept_but_no_more_than_a_pool_holds(server: MariaDB) -> None:
+    database = opened(server.url, database__pool_size=3, database__max_overflow=4)
+    used = several(database, 7)
+    assert len(used) == 7
+    again = several(database, 3)
+    assert again < used
+    assert {database.read(number) for _ in range(5)} < again
+    until(lambda: connected(server) == again, what="the end of the others")
+    database.close()
+    until(lambda: connected(server) == set(), what="the end of all")
+    assert database.read(one) == 1
+    database.close()
+
+
+def test_when_one_connection_is_lost_the_others_are_not_tried(server: MariaDB) -> None:
+    database = opened(server.url, database__pool_size=20)
+    for lost in several(database, 20):
+        server.execute(f"KILL {lost}")
+    assert database.read(one) == 1
+    database.close()
+
+
+def test_a_connection_is_replaced_in_time(server: MariaDB, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools, "RECYCLE", 0)
+    database = opened(server.url)
+    first = database.read(number)
+    assert database.read(number) != first
+    database.close()
+
+
 @pytest.mark.parametrize("connected", [True, False])
 def test_a_black_hole_is_waited_for_as_long_as_is_allowed(
     away_soon: tuple[Database, Proxy], *, connected: bool
@@ -188,9 +251,14 @@ def test_all_that_a_request_asks_shares_one_allowance(
     assert time.monotonic() - began < 2 * SOON
 
 
-def test_time_that_is_spent_elsewhere_is_not_counted(database: Database) -> None:
-    with Allowance(0.5):
-        time.sleep(0.6)
+def test_time_that_is_spent_elsewhere_is_not_counted(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spent = 0.0
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + spent)
+    monkeypatch.setattr(allowance, "time", clock)
+    with Allowance(SOON):
+        spent = 3600.0
         assert database.read(one) == 1
         allowance.end_within(0.0)
         with pytest.raises(DatabaseUnavailable):
@@ -203,3 +271,44 @@ def test_a_server_that_refuses_is_an_outage_but_not_at_start(server: MariaDB) ->
         migration.require_current(opened(url))
     with pytest.raises(DatabaseUnavailable):
         opened(url).read(one)
+
+
+@pytest.mark.parametrize(
+    ("user", "said", "cause"),
+    [
+        ("root:bad@127.0.0.1", "refuses this service", r"Access denied for user .* \(1045\)"),
+        ("root@127.0.0.1:9", "is away", r"Connection refused.* \(2003\)"),
+    ],
+)
+def test_the_log_says_which_database_and_why(user: str, said: str, cause: str) -> None:
+    database = opened(f"mysql+pymysql://{user}/lab?charset=utf8mb4")
+    with pytest.raises(DatabaseUnavailable, match=f"^the database {said}$") as raised:
+        database.read(lambda c: c.exec_driver_sql("SELECT 1"))
+    where = r"mysql\+pymysql://root(:\*\*\*)?@127.0.0.1:(9|3306)/lab: "
+    assert re.match(where + f".*{cause}$", str(raised.value.__cause__))
+    assert "bad" not in str(raised.value.__cause__)
+
+
+@pytest.mark.parametrize("begin", ["mysql", "mariadb", "mysql+mysqldb", "mariadb+mysqldb"])
+def test_another_driver_is_refused(begin: str) -> None:
+    with pytest.raises(
+        ConfigError, match=rf"begins with {re.escape(begin)}://.* mysql\+pymysql://"
+    ):
+        opened(f"{begin}://root@127.0.0.1/lab")
+
+
+def test_a_node_that_was_cut_off_from_its_cluster_is_left(database: Database) -> None:
+    if database.engine().dialect.name == "sqlite":
+        pytest.skip("SQLite has no cluster")
+    used = []
+
+    def refused(connection: Connection) -> None:
+        used.append(connection.exec_driver_sql("SELECT CONNECTION_ID()").scalar_one())
+        connection.exec_driver_sql(
+            "SIGNAL SQLSTATE '08S01' SET MYSQL_ERRNO = 1047,"
+            " MESSAGE_TEXT = 'WSREP has not yet prepared node for application use'"
+        )
+
+    with pytest.raises(DatabaseUnavailable, match="the database is away"):
+        database.read(refused)
+    assert len(set(used)) == len(used) > 1

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from labapi.case import Reason, Result, State
-from labapi.conductor.heartbeats import said
 from labapi.db import attempts, hosts, outputs, queue, services, testcases
 from labapi.db.session import Database
-from labapi.rpc.messages import Announce
+from tests.hosts import announce
+from tests.lab import claim
 
 NOW = datetime.datetime(2026, 11, 21, 8, 0, tzinfo=datetime.UTC)
 SECOND = datetime.timedelta(seconds=1)
@@ -39,10 +39,7 @@ def add(database: Database, host: str, **values: Any) -> str:
 
 @pytest.fixture
 def host(database: Database) -> str:
-    name = f"host-{uuid.uuid4().hex[:8]}"
-    announced = Announce(host=name, agent="a", address=None, release="1", slots=2, plugins={})
-    database.write(hosts.announce, {name: said(announced)}, NOW)
-    return name
+    return announce(database, f"host-{uuid.uuid4().hex[:8]}", NOW, slots=2)
 
 
 def test_a_case_comes_back_as_it_was_written(database: Database, host: str) -> None:
@@ -64,7 +61,7 @@ def test_claim_takes_the_oldest_and_each_with_an_attempt_of_its_own(
     database: Database, host: str
 ) -> None:
     cases = [add(database, host) for _ in range(3)]
-    claimed = database.write(queue.claim, {host: 2}, NOW)
+    claimed = claim(database, host, 2, NOW)
     assert [case.uuid for case in claimed] == cases[:2]
     assert len({case.attempt for case in claimed}) == 2
     stored = [database.read(testcases.get, case) for case in cases]
@@ -73,7 +70,7 @@ def test_claim_takes_the_oldest_and_each_with_an_attempt_of_its_own(
     (demand,) = database.read(queue.demand, [host, "stranger"])
     assert (demand.host, demand.slots, demand.active) == (host, 2, 2)
     assert host in database.read(queue.waiting_hosts)
-    database.write(queue.claim, {host: 1}, NOW)
+    claim(database, host, 1, NOW)
     assert database.read(queue.demand, [host]) == []
 
 
@@ -81,23 +78,23 @@ def test_conductors_that_claim_at_once_share_the_cases(database: Database, host:
     cases = {add(database, host) for _ in range(40)}
     claimed: list[str] = []
 
-    def claim() -> None:
+    def take() -> None:
         for _ in range(10):
-            rows = database.write(queue.claim, {host: 3}, NOW)
+            rows = claim(database, host, 3, NOW)
             claimed.extend(row.uuid for row in rows)
 
-    threads = [threading.Thread(target=claim) for _ in range(4)]
+    threads = [threading.Thread(target=take) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(120)
-    claimed += [row.uuid for row in database.write(queue.claim, {host: 40}, NOW)]
+    claimed += [row.uuid for row in claim(database, host, 40, NOW)]
     assert sorted(claimed) == sorted(cases)
 
 
 def test_a_released_case_waits_again(database: Database, host: str) -> None:
     case = add(database, host)
-    (claimed,) = database.write(queue.claim, {host: 1}, NOW)
+    (claimed,) = claim(database, host, 1, NOW)
     database.write(queue.release, [claimed.attempt], "no queue")
     row = database.read(testcases.get, case)
     assert (row.state, row.attempt, row.detail) == (State.QUEUED, None, "no queue")
@@ -105,20 +102,12 @@ def test_a_released_case_waits_again(database: Database, host: str) -> None:
 
 def test_only_what_nobody_has_begun_is_resent(database: Database, host: str) -> None:
     begun, unbegun, _ = (add(database, host) for _ in range(3))
-    claimed = database.write(queue.claim, {host: 2}, NOW)
-    database.write(attempts.mark_started, [(claimed[0].id, NOW)])
+    claimed = claim(database, host, 2, NOW)
+    database.write(attempts.change, {claimed[0].id: {"started_at": NOW}})
     assert database.read(queue.unbegun, [host]) == [unbegun]
     (resent,) = database.write(queue.resend, [begun, unbegun], NOW + SECOND)
     assert (resent.uuid, resent.attempt) == (unbegun, claimed[1].attempt)
     assert database.read(testcases.get, unbegun).resent_at == NOW + SECOND
-
-
-def test_the_first_start_counts(database: Database, host: str) -> None:
-    case = add(database, host)
-    (claimed,) = database.write(queue.claim, {host: 1}, NOW)
-    database.write(attempts.mark_started, [(claimed.id, NOW + SECOND)])
-    database.write(attempts.mark_started, [(claimed.id, NOW + 9 * SECOND)])
-    assert database.read(testcases.get, case).started_at == NOW + SECOND
 
 
 def test_finish_moves_only_from_the_states_it_names(database: Database, host: str) -> None:
@@ -144,7 +133,7 @@ def test_cancel_in_every_state(database: Database, host: str) -> None:
     assert (row.result, row.reason) == (Result.CANCELLED, Reason.CANCELLED)
     assert database.write(attempts.request_cancel, case, NOW) == State.FINISHED
     running = add(database, host)
-    database.write(queue.claim, {host: 1}, NOW)
+    claim(database, host, 1, NOW)
     assert database.write(attempts.request_cancel, running, NOW) == State.RUNNING
     assert database.write(attempts.request_cancel, running, NOW) == State.CANCELLING
     assert database.write(attempts.request_cancel, str(uuid.uuid4()), NOW) is None
@@ -175,8 +164,7 @@ def test_output_is_read_from_the_piece_that_holds_the_offset(database: Database,
 def test_an_address_may_be_that_of_several_hosts(database: Database) -> None:
     names = sorted(f"twin-{uuid.uuid4().hex[:8]}" for _ in range(2))
     for name in names:
-        announced = Announce(host=name, agent="a", address="192.0.2.77", release="1", plugins={})
-        database.write(hosts.announce, {name: said(announced)}, NOW)
+        announce(database, name, NOW, address="192.0.2.77")
     assert sorted(row.host for row in database.read(testcases.target, "192.0.2.77")) == names
     assert [row.host for row in database.read(testcases.target, names[0])] == [names[0]]
     assert database.read(testcases.target, names[0].upper()) == []
@@ -184,8 +172,7 @@ def test_an_address_may_be_that_of_several_hosts(database: Database) -> None:
 
 def test_announcing_again_keeps_id_and_uuid(database: Database, host: str) -> None:
     (before,) = database.read(testcases.target, host)
-    announced = Announce(host=host, agent="b", address="192.0.2.5", release="2", plugins={})
-    database.write(hosts.announce, {host: said(announced)}, NOW)
+    announce(database, host, NOW, agent="b", address="192.0.2.5", release="2")
     (after,) = database.read(testcases.target, host)
     assert (after.id, after.uuid) == (before.id, before.uuid)
     now = database.read(hosts.get, after.id)

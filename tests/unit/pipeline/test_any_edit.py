@@ -141,13 +141,7 @@ def started(lab: Lab, path: Path) -> str | None:
     return None
 
 
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 @given(text=mutants())
 def test_any_edit(lab: Lab, text: str) -> None:
     path = lab.folder / "mutant.ini"

@@ -480,6 +480,18 @@ main()
         ('"slaves:\x1bshwo": "@"', "expected lines 'rule: check' in YAML"),
         ('"reader": "rule:reader"', "a rule refers to itself"),
         ('"slaves:show": 5', "expected lines 'rule: check' in YAML"),
+        ('5: "@"', "5: expected a line 'rule: check'"),
+        ('"slaves:show":', "slaves:show: expected a line 'rule: check'"),
+        ('"slaves:show": [["!"]]', "slaves:show: expected a line 'rule: check'"),
+        ('"slaves:show": {}', "slaves:show: expected a line 'rule: check'"),
+        ('"slaves:show": "project_id:%(project_id)d"', "it cannot be asked (TypeError: "),
+        (
+            '"slaves:show": "role:a or not project_id:%(project_id"',
+            "it cannot be asked (ValueError: ",
+        ),
+        ('"slaves:show": "user_id.name:a"', "'user_id.name:a': it cannot be asked (TypeError: "),
+        ('"slaves:show": "class:a"', "'class:a': it cannot be asked (SyntaxError: "),
+        ('"slaves:show": "role:a and user_id:%(user)s"', "there is no 'user'; expected %(project"),
         ("- a", "expected lines 'rule: check' in YAML"),
         ("a: [", "expected lines 'rule: check' in YAML"),
     ],
@@ -492,6 +504,13 @@ def test_a_policy_that_is_none(tmp_path: Path, text: str, expected: str) -> None
     with pytest.raises(ConfigError) as error:
         policy.load(_with_policy(conf, file))
     assert expected in str(error.value)
+
+
+def test_a_policy_that_is_a_folder(tmp_path: Path) -> None:
+    conf = config.new()
+    conf([], project="labapi", default_config_files=[])
+    with pytest.raises(ConfigError, match="this is a folder"):
+        policy.load(_with_policy(conf, tmp_path))
 
 
 def test_a_policy_with_rules_of_its_own(tmp_path: Path) -> None:

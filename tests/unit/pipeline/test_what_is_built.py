@@ -14,7 +14,7 @@ from labapi.exceptions import ConfigError
 from labapi.pipeline.build import Texts
 from labapi.pipeline.check import options
 from tests.lab import Lab
-from tests.unit.pipeline.shipped import SHIPPED, edited, said
+from tests.unit.pipeline.shipped import edited, said
 
 OTHER = "[app:main]\nuse = egg:labapi#versions\n"
 UNCHECKED = "[app:main]\nuse = egg:labapi#api\n"
@@ -73,14 +73,15 @@ def answer(app: Any, path: str) -> str:
 def test_options_of_a_foreign_part_end_with_it(lab: Lab, tmp_path: Path) -> None:
     use = "egg:oslo.middleware#healthcheck"
     path = tmp_path / "api-paste.ini"
-    path.write_text(SHIPPED)
+    ours = "egg:labapi#healthcheck\nrequired = database"
+    path.write_text(edited((ours, use)))
     shipped = answer(load.load(lab.conf, lab.backend, path), "/healthcheck")
-    path.write_text(edited((use, f"{use}\ndetailed = true")))
+    path.write_text(edited((ours, f"{use}\ndetailed = true")))
     assert answer(load.load(lab.conf, lab.backend, path), "/healthcheck") != shipped
-    path.write_text(edited((use, f"{use}\nallowed_source_ranges = all")))
+    path.write_text(edited((ours, f"{use}\nallowed_source_ranges = all")))
     with pytest.raises(ConfigError, match=r"\[app:healthcheck\]: use: .*'all' does not"):
         load.load(lab.conf, lab.backend, path)
-    path.write_text(SHIPPED)
+    path.write_text(edited((ours, use)))
     assert answer(load.load(lab.conf, lab.backend, path), "/healthcheck") == shipped
 
 

@@ -17,6 +17,7 @@ from labapi.rpc.messages import (
     CancelCase,
     CaseResult,
     Introduce,
+    LeaseKeys,
     Message,
     Output,
     RunCase,
@@ -112,5 +113,7 @@ def test_many_values_are_not_deep() -> None:
 
 def test_commands_are_signed_and_reports_are_for_the_disk() -> None:
     said = {kind: (kind.signed, kind.repeated) for kind in Message.__subclasses__()}
-    assert {said[kind] for kind in (RunCase, CancelCase, Introduce, Welcome)} == {(True, True)}
+    assert {said[kind] for kind in (RunCase, CancelCase, Introduce, LeaseKeys, Welcome)} == {
+        (True, True)
+    }
     assert {said[kind] for kind in (CaseResult, Output, Announce)} == {(False, False)}

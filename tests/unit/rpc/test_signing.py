@@ -140,7 +140,7 @@ def test_a_private_key_is_for_its_owner(key: Path) -> None:
 
 def test_a_key_is_never_written_over(key: Path, tmp_path: Path) -> None:
     before = key.read_bytes()
-    with pytest.raises(ConfigError, match="File exists"):
+    with pytest.raises(ConfigError, match="is there already, and no key is written over"):
         signing.create_key(key, tmp_path / "other.pub")
     assert key.read_bytes() == before
 

@@ -151,7 +151,9 @@ def test_a_broker_that_is_away() -> None:
         messaging__connect_timeout=1.0,
     )
     conf([], project="labapi", default_config_files=[])
-    with pytest.raises(BrokerUnavailable, match="the message broker is away"):
+    with pytest.raises(
+        BrokerUnavailable, match=r"the message broker 127.0.0.1:\d+ is away: Connection refused"
+    ):
         Publisher(Transport(conf)).publish([said("a", "test.x")])
 
 
@@ -228,7 +230,7 @@ def test_a_fault_of_its_own_is_no_outage(
     finally:
         consumer.stop()
     assert time.monotonic() - begun > FIRST_PAUSE / 2 * (1 + 2 / 2 + 4 / 4)
-    told = [record for record in caplog.records if record.name == "labapi.rpc.consumer"]
+    told = [record for record in caplog.records if record.name == "labapi.rpc.outage"]
     assert [record.exc_info is not None for record in told] == [True]
     assert "RuntimeError: a mistake in the code" in caplog.text
 
@@ -255,3 +257,22 @@ def test_a_url_that_is_none(url: str) -> None:
     conf([], project="labapi", default_config_files=[])
     with pytest.raises(ConfigError, match="transport_url"):
         Transport(conf)
+
+
+def test_a_queue_that_is_gone_for_good_is_said_once(
+    transport: Transport, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if transport.in_process:
+        pytest.skip("nothing but this process can delete its queues")
+    tries = []
+    connect = transport.connect
+    monkeypatch.setattr(transport, "retry_interval_max", 0.1)
+    monkeypatch.setattr(transport, "connect", lambda **how: tries.append(1) or connect(**how))
+    gone = Queue(f"labapi.{uuid.uuid4().hex}", EXCHANGE, no_declare=True)  # as an agent's user
+    consumer = BatchConsumer(transport, [gone], print, name="reader")
+    consumer.start()
+    until(lambda: len(tries) > 5)
+    consumer.stop()
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("labapi")]
+    assert len(lines) == 1
+    assert "has no queue for it any more: an operator has removed it, or the host" in lines[0]

@@ -210,6 +210,25 @@ def test_a_journal_of_the_version_before_is_taken_over(tmp_path: Path) -> None:
     assert 60 <= ended.age < 120
     assert journal.accept([case(attempt="b")]) == {"b": "reported"}
     assert journal.forget(3600) == 0
+    assert not journal._db.execute(
+        "SELECT name FROM sqlite_master WHERE sql LIKE '% INDEX %'"
+    ).fetchall()
+
+
+def test_a_step_writes_one_page(tmp_path: Path) -> None:
+    """Check that a step of a case costs one page of the file: an index would cost others."""
+    journal = Journal(tmp_path / "journal.sqlite")
+    log = tmp_path / "journal.sqlite-wal"
+    first = case()
+    journal.accept([first])  # with this it has a page for attempts
+    before = log.stat().st_size
+    command = case()
+    journal.accept([command])
+    journal.started(command.attempt)
+    journal.process(command.attempt, 12, 345)
+    journal.finished(command.attempt, [b"{}"])
+    journal.confirmed([command.attempt], [])
+    assert (log.stat().st_size - before) / 5 == 24 + 4096  # a frame of the log: its head, the page
 
 
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:

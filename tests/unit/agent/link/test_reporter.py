@@ -1,69 +1,27 @@
-"""Reports reach the broker, however long it is away."""
+"""Reports are kept in their order until the broker has them."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
 from typing import Any
 
-import pytest
-
-from labapi.agent.link import reporter as reporter_module
-from labapi.agent.link.reporter import Report, Reporter
+from labapi.agent.link.reporter import BATCH, Report, Reporter
 from labapi.agent.output import PIECE, OutputBuffer
-from labapi.exceptions import BrokerUnavailable
 from labapi.rpc.messages import CaseResult, Goodbye, Heartbeat, Output
-from labapi.rpc.publisher import Envelope
-from labapi.rpc.transport import Transport
-from tests.unit.agent.processes.test_process_trees import wait_for
 
 
-class Broker:
-    """Stands in for the broker: away, without a queue for results, or there."""
+class Heard:
+    """A reporter, and what it calls."""
 
     def __init__(self) -> None:
-        self.away = False
-        self.queue = True
-        self.odd = 0
-        self.tries = 0
-        self.got: list[Envelope] = []
-
-    def publish(self, envelopes: Sequence[Envelope]) -> list[Envelope]:
-        self.tries += 1
-        if self.odd:
-            self.odd -= 1
-            raise AttributeError("a library that meets a dead connection")
-        if self.away:
-            raise BrokerUnavailable("the message broker is away")
-        missed = [e for e in envelopes if e.mandatory and not self.queue]
-        self.got += [e for e in envelopes if e not in missed]
-        return missed
-
-    def close(self) -> None:
-        self.got.append(Envelope(Goodbye(host="closed", agent=""), "closed"))
-
-
-@pytest.fixture
-def broker() -> Broker:
-    return Broker()
-
-
-@pytest.fixture
-def make(broker: Broker, make_conf: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(reporter_module, "FIRST_PAUSE", 0.01)
-    done: list[str | None] = []
-
-    def confirmed(reports: list[Report]) -> None:
-        done.extend(report.attempt for report in reports)
-
-    back = threading.Event()
-    reporter = Reporter(
-        Transport(make_conf()), "bench-1", confirmed=confirmed, lost=lambda: None, back=back.set
-    )
-    reporter._publisher = broker  # type: ignore[assignment]
-    reporter.start()
-    yield reporter, done, back
-    reporter.stop(1)
+        self.done: list[str | None] = []
+        self.calls: list[str] = []
+        self.reporter = Reporter(
+            "bench-1",
+            wake=lambda: self.calls.append("wake"),
+            confirmed=lambda reports: self.done.extend(report.attempt for report in reports),
+            lost=lambda: self.calls.append("lost"),
+            back=lambda: self.calls.append("back"),
+        )
 
 
 def result(number: int) -> Report:
@@ -71,78 +29,73 @@ def result(number: int) -> Report:
     return Report([message], message.attempt)
 
 
-def test_reports_wait_for_a_broker_that_is_away_and_keep_their_order(
-    make: Any, broker: Broker
-) -> None:
-    reporter, done, back = make
-    broker.away = True
-    for number in range(200):
-        reporter.submit(result(number))
-    wait_for(lambda: broker.tries > 3)
-    assert (reporter._away, done, back.is_set()) == (True, [], False)
-    broker.away = False
-    wait_for(lambda: len(done) == 200)
-    assert done == [f"a{n}" for n in range(200)]
-    assert [e.message.attempt for e in broker.got] == done  # type: ignore[attr-defined]
-    assert back.wait(60)
-    assert not reporter._away
-    ages = [e.message.age for e in broker.got]  # type: ignore[attr-defined]
-    assert ages[0] > 0
-    assert broker.tries < 100
+def attempts(envelopes: list[Any]) -> list[str]:
+    return [envelope.message.attempt for envelope in envelopes]
 
 
-def test_an_error_that_nobody_expected_loses_nothing(make: Any, broker: Broker) -> None:
-    reporter, done, _ = make
-    broker.odd = 2
-    reporter.submit(result(1))
-    wait_for(lambda: done == ["a1"])
-    assert broker.tries == 3
+def test_what_is_put_back_is_sent_again_in_its_order() -> None:
+    heard = Heard()
+    count = BATCH + 10
+    for number in range(count):
+        heard.reporter.submit(result(number))
+    assert heard.calls == ["wake"] * count
+    first = heard.reporter.batch()
+    assert (len(first), heard.reporter.unsent()) == (BATCH, count)
+    heard.reporter.submit(result(count))
+    heard.reporter.put_back()
+    sent: list[str] = []
+    while heard.reporter.pending:
+        batch = heard.reporter.batch()
+        assert heard.reporter.taken([])
+        sent += attempts(batch)
+        assert batch[0].message.age > first[0].message.age  # type: ignore[attr-defined]
+    assert sent == heard.done == [f"a{number}" for number in range(count + 1)]
 
 
-def test_a_result_that_no_queue_takes_is_sent_again(make: Any, broker: Broker) -> None:
-    reporter, done, _ = make
-    broker.queue = False
-    reporter.submit(result(1))
-    wait_for(lambda: broker.tries > 2)
-    assert done == []
-    broker.queue = True
-    wait_for(lambda: done == ["a1"])
-    assert len(broker.got) == 1
+def test_contact_that_is_lost_is_told_once_and_so_is_its_return() -> None:
+    heard = Heard()
+    heard.reporter.submit(result(1))
+    heard.calls.clear()
+    for _ in range(3):
+        heard.reporter.away("nothing answers")
+    assert heard.calls == ["lost"]
+    heard.reporter.batch()
+    assert heard.reporter.taken([])
+    assert heard.calls == ["lost", "back"]
 
 
-def test_of_heartbeats_only_the_latest_is_sent(make: Any, broker: Broker) -> None:
-    reporter, _, _ = make
-    broker.away = True
-    for clock in range(50):
-        reporter.tell(Heartbeat(host="bench-1", agent="a", clock=clock))
-    wait_for(lambda: broker.tries > 2)
-    broker.away = False
-    wait_for(lambda: broker.got)
-    assert [e.message.clock for e in broker.got] == [49]  # type: ignore[attr-defined]
+def test_a_result_that_no_queue_takes_is_sent_again() -> None:
+    heard = Heard()
+    for number in range(3):
+        heard.reporter.submit(result(number))
+    batch = heard.reporter.batch()
+    assert not heard.reporter.taken([batch[1]])
+    assert heard.done == ["a0", "a2"]
+    assert attempts(heard.reporter.batch()) == ["a1"]
+    assert heard.reporter.taken([])
+    assert heard.done == ["a0", "a2", "a1"]
 
 
-def test_keys_tell_kind_and_host(make: Any, broker: Broker) -> None:
-    reporter, _, _ = make
+def test_of_heartbeats_only_the_latest_is_sent() -> None:
+    heard = Heard()
+    for clock in range(5):
+        heard.reporter.tell(Heartbeat(host="bench-1", agent="a", clock=clock))
+    assert [e.message.clock for e in heard.reporter.batch()] == [4]  # type: ignore[attr-defined]
+    heard.reporter.tell(Heartbeat(host="bench-1", agent="a", clock=5))
+    heard.reporter.put_back()
+    assert [e.message.clock for e in heard.reporter.batch()] == [5]  # type: ignore[attr-defined]
+
+
+def test_keys_tell_kind_and_host() -> None:
+    heard = Heard()
     output = Output(case="c", attempt="a", host="bench-1", offset=0, data=b"x")
-    reporter.submit(Report([output, *result(1).messages], "a1"))
-    reporter.tell(Goodbye(host="bench-1", agent="a"))
-    wait_for(lambda: len(broker.got) == 3)
-    assert {(e.exchange, e.routing_key, e.mandatory) for e in broker.got} == {
+    heard.reporter.submit(Report([output, *result(1).messages], "a1"))
+    heard.reporter.tell(Goodbye(host="bench-1", agent="a"))
+    assert {(e.exchange, e.routing_key, e.mandatory) for e in heard.reporter.batch()} == {
         ("labapi.reports", "heartbeat.bench-1", False),
         ("labapi.reports", "output.bench-1", False),
         ("labapi.reports", "result.bench-1", True),
     }
-
-
-def test_stop_sends_what_waits_and_does_not_wait_for_a_broker_that_is_away(
-    make: Any, broker: Broker
-) -> None:
-    reporter, done, _ = make
-    broker.away = True
-    reporter.submit(result(1))
-    wait_for(lambda: broker.tries > 1)
-    assert reporter.stop(5) is False
-    assert done == []
 
 
 def test_output_is_handed_on_in_pieces_without_gaps() -> None:

@@ -18,6 +18,7 @@ from labapi.rpc import signing
 from labapi.rpc.messages import (
     Announce,
     CancelCase,
+    CaseRefused,
     CaseResult,
     CaseStarted,
     Heartbeat,
@@ -226,7 +227,6 @@ class TestConductorClock:
     def steady(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
         moment = [1000.0]
         monkeypatch.setattr(trust, "_steady", lambda: moment[0])
-        monkeypatch.setattr(trust, "ASK_WAIT", 0.01)
         return moment
 
     def told(self, clock: float = 5000.0) -> ConductorClock:
@@ -335,3 +335,117 @@ def test_a_refused_agent_says_what_to_do(
     said = [r.message for r in caplog.records if "labapi-manage agent accept" in r.message]
     assert len(said) == 1
     assert "the conductors have accepted this agent" in caplog.text
+
+
+class TestAnotherKey:
+    """One key takes the place of another while the agent works."""
+
+    @pytest.fixture
+    def newer(self, tmp_path: Path) -> Path:
+        signing.create_key(tmp_path / "newer", tmp_path / "newer.pub")
+        return tmp_path / "newer"
+
+    @pytest.fixture
+    def successor(self, make_conf: Callable[..., Any], newer: Path) -> Iterator[Signing]:
+        end = Signing(Transport(make_conf()), newer)
+        yield end
+        end.publisher.close()
+
+    def trust(self, agent: Agent, *keys: Path) -> None:
+        files = [f"{key}.pub" for key in keys]
+        agent._trust._options = FileNames(files)  # type: ignore[assignment]
+        agent.reload_keys()
+
+    def test_both_are_obeyed_once_the_agent_has_read_them(
+        self,
+        agent: Agent,
+        signed: Signing,
+        successor: Signing,
+        conductor: Conductor,
+        key: Path,
+        newer: Path,
+    ) -> None:
+        assert conductor.wait(Announce)[-1].trusted_keys == [signed.signer.id]
+        self.trust(agent, key, newer)
+        both = sorted([signed.signer.id, successor.signer.id])
+        conductor.wait(Announce, trusted_keys=both)
+        for end in (signed, successor):
+            command = case(command="true")
+            end.send(command)
+            assert conductor.result(command).result == "PASS"
+        self.trust(agent, newer)
+        conductor.wait(Announce, trusted_keys=[successor.signer.id])
+
+    def test_what_an_unknown_key_has_signed_is_refused_for_good(
+        self, agent: Agent, signed: Signing, successor: Signing, conductor: Conductor
+    ) -> None:
+        command = case(command="true")
+        successor.send(command)
+        (refusal,) = conductor.wait(CaseRefused)
+        assert (refusal.case, refusal.attempt) == (command.case, command.attempt)
+        # The conductors may have given the case another attempt by now: this one must not run.
+        signed.send(command)
+        conductor.wait(CaseRefused, 2)
+        last = case(command="true")
+        signed.send(last)
+        conductor.result(last)
+        results = [m for m in conductor.received if isinstance(m, CaseResult)]
+        assert [m.attempt for m in results] == [last.attempt]
+
+    def test_an_attempt_that_runs_already_is_not_refused(
+        self,
+        agent: Agent,
+        signed: Signing,
+        successor: Signing,
+        conductor: Conductor,
+        tmp_path: Path,
+    ) -> None:
+        gate = Gate(tmp_path / "gate")
+        command = case(command="sh", args=["-c", gate.wait])
+        signed.send(command)
+        conductor.wait(CaseStarted, attempt=command.attempt)
+        successor.send(command)
+        gate.open()
+        assert conductor.result(command).result == "PASS"
+        assert not [m for m in conductor.received if isinstance(m, CaseRefused)]
+
+    def test_cancelling_what_was_refused_ends_it(
+        self, agent: Agent, signed: Signing, successor: Signing, conductor: Conductor
+    ) -> None:
+        command = case(command="true")
+        successor.send(command)
+        conductor.wait(CaseRefused)
+        signed.send(CancelCase(case=command.case, attempt=command.attempt, host=HOST), control=True)
+        assert conductor.result(command).result == "CANCELLED"
+
+    def test_a_file_that_is_not_there_changes_nothing(
+        self,
+        agent: Agent,
+        signed: Signing,
+        conductor: Conductor,
+        tmp_path: Path,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        self.trust(agent, tmp_path / "nowhere")
+        assert "nowhere.pub: No such file or directory; the keys that were trusted still are" in (
+            caplog.text
+        )
+        command = case(command="true")
+        signed.send(command)
+        assert conductor.result(command).result == "PASS"
+
+    def test_the_number_of_refusals_is_bounded(
+        self, agent: Agent, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(trust, "_steady", lambda: 1000.0)
+        answers = [agent._trust.may_answer_unknown() for _ in range(trust.MOST_UNKNOWN + 1)]
+        assert answers == [True] * trust.MOST_UNKNOWN + [False]
+        monkeypatch.setattr(trust, "_steady", lambda: 1000.0 + trust.UNKNOWN_WINDOW)
+        assert agent._trust.may_answer_unknown()
+
+
+class FileNames:
+    """The group ``[agent]`` after its file was edited."""
+
+    def __init__(self, files: list[str]) -> None:
+        self.trusted_keys = files

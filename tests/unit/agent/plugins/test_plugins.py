@@ -25,6 +25,7 @@ from labapi.agent.plugins.build_server import source
 from labapi.agent.plugins.linux_system import ping
 from labapi.rpc.messages import CaseResult
 from labapi.rpc.transport import Transport
+from tests.processes import until
 from tests.unit.agent.conftest import Conductor, case, install_shipped, new_conf
 
 Do = Callable[..., CaseResult]
@@ -41,6 +42,8 @@ def do(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Do]:
         conductor = Conductor(Transport(conf))
         agent = Agent(conf, Transport(conf))
         agent.start()
+        # The broker drops what no queue is there for.
+        until(lambda: agent._cases.consumes and agent._control.consumes)
 
     def run(plugin: str, method: str, /, **parameters: Any) -> CaseResult:
         command = replace(case(method, plugin=plugin, host="bench-2"), parameters=parameters)
@@ -73,6 +76,26 @@ def test_arguments_are_words_and_no_shell_reads_them(do: Do, args: Any, words: l
     else:
         result = do("linux_system", "run_shell", command="python3", args=program + args)
     assert json.loads(result.output) == words
+
+
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [
+        ("ls | wc", """{"command": "sh", "args": ["-c", "ls | wc"]}"""),
+        ('echo "hello"', r"""{"command": "sh", "args": ["-c", "echo \"hello\""]}"""),
+        ("no-such-program", None),
+    ],
+)
+def test_what_a_shell_should_have_read_gets_a_hint(do: Do, command: str, hint: str | None) -> None:
+    result = do("linux_system", "run_shell", command=command)
+    assert (result.result, result.reason) == ("ERROR", "cannot_start")
+    assert result.detail is not None
+    told = "in args, or run a shell: "
+    assert (told in result.detail) == (hint is not None)
+    if hint:
+        assert result.detail.endswith(told + hint)
+        shell = json.loads(hint)
+        assert do("linux_system", "run_shell", **shell).result == "PASS"
 
 
 @pytest.mark.skipif(not (shutil.which("ping") or shutil.which("fping")), reason="no ping here")

@@ -129,7 +129,7 @@ def test_a_process_that_hops_from_pid_to_pid_ends(make_run: MakeRun) -> None:
     run = make_run(0.4)
     word = f"hop-{uuid.uuid4()}"
     # Without a control group, one that also makes a session at each hop may get away.
-    hop = "os.setsid()" if run.tree._group is not None else "pass"
+    hop = "os.setsid()" if run.tree._groups is not None else "pass"
     # It ends by itself, should it get away: nothing else would ever end it.
     program = (
         "import os, time\nend = time.monotonic() + 15\n"
@@ -256,6 +256,19 @@ def test_ended_orphans_do_not_stay_as_zombies(make_run: MakeRun) -> None:
         return not zombies() - before
 
     wait_for(reaped)
+
+
+def test_nor_do_those_that_began_while_no_attempt_ran(make_run: MakeRun) -> None:
+    run = make_run()
+    CHILDREN.end(run.tree)
+    time.sleep(0.05)  # attempts and processes are told apart by times of 10 ms
+    before = zombies()
+    subprocess.run(["sh", "-c", "(setsid true &)"], check=True)
+    wait_for(lambda: zombies() - before)
+    for _ in range(2):
+        CHILDREN.sweep()
+    assert not zombies() - before
+    CHILDREN.begin(run.tree)
 
 
 def zombies() -> set[int]:

@@ -4,7 +4,7 @@ import threading
 
 from labapi import config
 from labapi.api.backend.waiters import Waiters
-from labapi.rpc.messages import CaseChanged
+from labapi.rpc.messages import CaseChanged, Change
 from labapi.rpc.transport import Transport
 
 
@@ -22,6 +22,15 @@ def test_an_end_between_listening_and_waiting_is_not_missed() -> None:
         assert not other.is_set()
         assert lab.wait_for(ended, 3600, lambda: looks.append(1) or "PASS") == "PASS"
     assert looks == [1]
+
+
+def test_ends_that_are_told_together_wake_everybody() -> None:
+    lab = waiters()
+    with lab.listening("case-1") as one, lab.listening("case-2") as two:
+        more = [Change(case="case-2"), Change(case="case-3")]
+        lab._wake([CaseChanged(case="case-1", state="finished", more=more)])
+        assert one.is_set()
+        assert two.is_set()
 
 
 def test_who_stops_lets_everybody_go() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from labapi.api import catalogue
 from labapi.exceptions import InvalidInput
 from labapi.rpc.messages import MethodDescription
+from labapi.scheduler import catalogue
 
 
 def check(schema: dict[str, Any], parameters: dict[str, Any]) -> None:

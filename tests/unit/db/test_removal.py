@@ -1,0 +1,58 @@
+"""What becomes of a host's cases when an operator removes it."""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+
+import pytest
+
+from labapi.case import State
+from labapi.db import hosts, queue, removal, services, testcases
+from labapi.db.session import Database
+from tests.unit.db.test_testcases import NOW, add, host
+
+__all__ = ["host"]
+
+AFTER = NOW + datetime.timedelta(hours=1)
+
+
+def given(database: Database, host: str, count: int) -> list[str]:
+    """Make cases that the host has."""
+    cases = [add(database, host) for _ in range(count)]
+    ids = [row.id for case in cases if (row := database.read(testcases.get, case)) is not None]
+    database.write(queue.claim, ids, {}, f"{uuid.uuid4().hex}-", NOW)
+    return cases
+
+
+def test_all_that_is_unfinished_ends_with_its_host(
+    database: Database, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removal, "TOGETHER", 2)
+    database.write(services.beat, services.AGENT, {host: None}, NOW)
+    active = given(database, host, 2)
+    waiting = [add(database, host, rerun_on_loss=True) for _ in range(5)]
+    other = add(database, f"{host}-2")
+    assert database.read(removal.prospect, host) == (True, 5, 2)
+    removed = removal.remove(database, host, AFTER)
+    assert removed.listed
+    assert (sorted(removed.waiting), sorted(removed.active)) == (sorted(waiting), sorted(active))
+    for cases, reason in ((waiting, "host_removed"), (active, "agent_lost")):
+        for case in cases:
+            row = database.read(testcases.get, case)
+            assert row is not None
+            assert (row.state, row.result, row.reason) == (State.FINISHED, "ERROR", reason)
+            assert row.finished_at == AFTER
+    untouched = database.read(testcases.get, other)
+    assert untouched is not None
+    assert untouched.state == State.QUEUED
+    assert host not in database.read(hosts.known, [host])
+    assert database.read(services.every, host=host) == []
+
+
+def test_what_was_interrupted_is_begun_again(database: Database, host: str) -> None:
+    removal.remove(database, host, AFTER)
+    late = add(database, host)
+    again = removal.remove(database, host, AFTER)
+    assert again == (False, [late], [])
+    assert database.read(removal.prospect, host) == (False, 0, 0)
