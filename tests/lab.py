@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import shlex
 import subprocess
 import uuid
@@ -9,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pymysql
+import webob
 from kombu.transport import memory
+from sqlalchemy import Connection
 
 from labapi import config
 from labapi.agent.manager import Agent
 from labapi.api import load
 from labapi.api.backend.backend import Backend
 from labapi.conductor.manager import Conductor
-from labapi.db import migration, testcases
+from labapi.db import attempts, migration, queue, services, testcases
 from labapi.db.session import Database
 from labapi.rpc import signing
 from labapi.rpc.transport import Transport
@@ -60,17 +63,34 @@ class Lab:
         self.database = Database(self.conf)
 
     def start(self, *, agent: bool = True) -> Lab:
-        """Start everything and wait until the agent's host is known."""
+        """Start everything and wait until the conductor and the agent's host are known."""
         migration.upgrade(self.database)
         self.backend = Backend.of(self.conf, self.transport, self.database)
         self.app = load.load(self.conf, self.backend)
         self.conductor = Conductor(self.conf, self.transport, self.database)
         self.backend.start()
         self.conductor.start()
+        until(lambda: self.database.read(services.every, binary=services.CONDUCTOR))
         self.agent: Agent | None = None
         if agent:
             self.start_agent()
         return self
+
+    def app_of(self, project: str, roles: str = "member, reader", **whitelist: str) -> Any:
+        """Return the API as the users of a project have it.
+
+        :param roles: of its users
+        :param whitelist: options of the filter that guards hosts
+        """
+        text = Path(self.conf.api.paste_config).read_text()
+        noauth = "use = egg:labapi-middleware#noauth\n"
+        guard = "use = egg:labapi-middleware#ip_whitelist\n"
+        identity = f"project_id = {project}\nroles = {roles}\ninsecure_allow_remote = true\n"
+        options = "".join(f"{name} = {value}\n" for name, value in whitelist.items())
+        text = text.replace(noauth, f"{noauth}{identity}")
+        paste = self.folder / f"api-paste-{uuid.uuid4()}.ini"
+        paste.write_text(text.replace(guard, f"{guard}{options}"))
+        return load.load(self.conf, self.backend, paste)
 
     def start_agent(self) -> None:
         """Start the agent and wait until its host is known."""
@@ -92,6 +112,55 @@ def empty_in_process_broker() -> None:
     """Forget all queues of ``memory://``; kombu keeps them for the life of the process."""
     memory.Channel.queues.clear()
     memory.Transport.global_state.clear()
+
+
+def ask(
+    app: Any,
+    path: str,
+    body: Any = None,
+    *,
+    method: str = "",
+    client: str = "127.0.0.1",
+    **headers: str,
+) -> webob.Response:
+    """Send a request to the API below ``/v2.1`` and return its answer.
+
+    :param body: JSON; with one the method is POST unless it is given
+    :param client: the address that it comes from
+    :param headers: with underscores for hyphens
+    """
+    request = webob.Request.blank(
+        f"/v2.1{path}",
+        method=method or ("GET" if body is None else "POST"),
+        remote_addr=client,
+        headers={name.replace("_", "-"): value for name, value in headers.items()},
+    )
+    if body is not None:
+        request.json = body
+        request.content_type = "application/json"
+    return request.get_response(app)
+
+
+def claim(database: Database, host: str, count: int, now: datetime.datetime) -> list[Any]:
+    """Claim the oldest cases that wait for a host, whatever room it has, and return their rows."""
+
+    def first(connection: Connection) -> list[Any]:
+        waiting = sorted(queue.waiting(connection, [host], count), key=lambda row: row.id)
+        ids = [row.id for row in waiting[:count]]
+        moved = queue.claim(connection, ids, {}, f"{uuid.uuid4().hex}-", now) if ids else set()
+        return [testcases.get(connection, row.uuid) for row in waiting if row.id in moved]
+
+    return database.write(first)
+
+
+def wait_again(database: Database, case: str, why: str) -> None:
+    """Let a case wait again, as after an attempt that was lost."""
+
+    def again(connection: Connection) -> None:
+        row = attempts.lock(connection, [case])[case]
+        attempts.rerun(connection, [attempts.Again(row, why)])
+
+    database.write(again)
 
 
 class Gate:

@@ -129,17 +129,24 @@ def lives(pid: int | str) -> bool:
         return False
 
 
+_given: list[socket.socket] = []  # each has the name of a port, until this process ends
+
+
 def free_port() -> int:
-    """Return a port for a server that is started later.
+    """Return a port for a server that is started later; nobody else is given it meanwhile.
 
     It lies below those that the kernel gives to clients (ip_local_port_range): one of these may be
     in use again by the time the server wants it.
     """
     while True:
         port = random.randrange(12_000, 32_000)
+        mark = socket.socket(socket.AF_UNIX)
         with socket.socket() as probe, contextlib.suppress(OSError):
+            mark.bind(f"\0labapi-test-port-{port}")  # no file; other processes see it, too
             probe.bind(("127.0.0.1", port))
+            _given.append(mark)
             return port
+        mark.close()
 
 
 def listens(port: int) -> bool:

@@ -15,6 +15,7 @@ class Proxy:
     """Stands on ``port`` before a server on ``target``, both on loopback.
 
     :ivar name: for the record
+    :ivar broken: connections that ``cut_after`` has broken
     """
 
     def __init__(self, target: int, name: str = "proxy") -> None:
@@ -25,6 +26,8 @@ class Proxy:
         self._flows = threading.Event()
         self._flows.set()
         self._delay = 0.0
+        self._allowed: int | None = None
+        self.broken = 0
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         threading.Thread(target=self._accept, name=name, daemon=True).start()
@@ -34,9 +37,11 @@ class Proxy:
         with self._lock:
             sockets, self._open = self._open, set()
         for one in sockets:
-            with contextlib.suppress(OSError):
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-                one.shutdown(socket.SHUT_RDWR)
+            _break(one)
+
+    def cut_after(self, size: int | None) -> None:
+        """Break each connection once the server has said so many bytes on it; None for none."""
+        self._allowed = size
 
     def delay(self, seconds: float) -> None:
         """Hold up whatever is said by so many seconds; 0 for none."""
@@ -53,6 +58,8 @@ class Proxy:
 
     def close(self) -> None:
         """Take no connections any more."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # or the last accept would take one more
         self._listener.close()
         self.cut()
 
@@ -80,6 +87,7 @@ class Proxy:
 
     def _pump(self, client: socket.socket, server: socket.socket) -> None:
         other = {client: server, server: client}
+        said = 0
         while True:
             readable, _, _ = select.select(list(other), [], [], LOOK)
             if not self._flows.is_set():
@@ -91,4 +99,19 @@ class Proxy:
                     return
                 if self._delay:
                     time.sleep(self._delay)
-                other[one].sendall(data)
+                allowed = self._allowed
+                if one is client or allowed is None:
+                    allowed = said + len(data)
+                other[one].sendall(data[: max(0, allowed - said)])
+                said += len(data) if one is server else 0
+                if said > allowed:
+                    self.broken += 1
+                    _break(client)
+                    return
+
+
+def _break(one: socket.socket) -> None:
+    """End a connection with a reset."""
+    with contextlib.suppress(OSError):
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        one.shutdown(socket.SHUT_RDWR)

@@ -7,15 +7,19 @@ set -eu
 listens() { "${PYTHON:-python3}" -c "import socket; socket.create_connection(('127.0.0.1', $1), 1)" 2>/dev/null; }
 
 program() { # command package
-    command -v "$1" >/dev/null && return
+    command -v "$1" >/dev/null || package "$2"
+}
+
+package() { # package
+    dpkg -s "$1" >/dev/null 2>&1 && return
     if [ "$(id -u)" != 0 ]; then
-        echo "there is no $1; install the package $2, or run as root" >&2
+        echo "install the package $1, or run as root" >&2
         exit 1
     fi
-    echo "installing $2"
+    echo "installing $1"
     apt-get -qq -o DPkg::Lock::Timeout=300 update
     DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 \
-        --no-install-recommends install "$2" >/dev/null
+        --no-install-recommends install "$1" >/dev/null
 }
 
 server() { # port package command...
@@ -38,9 +42,23 @@ program curl curl
 program ping iputils-ping
 program fping fping
 program memcached memcached
+program zsh zsh
+program fish fish
+program sshd openssh-server
 program redis-server redis-server
 program mariadb-install-db mariadb-server
+program garbd galera-arbitrator-4
+program rsync rsync
+program haproxy haproxy
+program promtool prometheus
+program systemd-analyze systemd
+program logrotate logrotate
 program rabbitmq-server rabbitmq-server
+# The packages that docs/deploy.md installs, whose machines in tests/integration/deploy have this one's
+# programs.
+for name in nginx curl python3-venv; do package "$name"; done
+program ip iproute2
+program openssl openssl
 server 5672 rabbitmq-server rabbitmq-server
 server 3306 mariadb-server mariadbd-safe
 server 6379 redis-server redis-server --bind 127.0.0.1 --save "" --appendonly no

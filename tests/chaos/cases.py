@@ -52,6 +52,7 @@ class Accepted:
     id: str
     kind: str
     rerun: bool
+    placed: bool = False
     cancelled: bool = False
     followed: str | None = None
 
@@ -63,33 +64,61 @@ class Accepted:
 
 @dataclass
 class Ledger:
-    """What was promised, and what was wrong with an answer at once."""
+    """What was promised, and what was wrong with an answer at once.
+
+    :ivar plans: :class:`tests.chaos.plans.Ordered`
+    """
 
     accepted: list[Accepted] = field(default_factory=list)
     unanswered: int = 0
     problems: list[str] = field(default_factory=list)
     answers: Counter[int] = field(default_factory=Counter)
     streams: Counter[str] = field(default_factory=Counter)
+    plans: list[Any] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-class Client(threading.Thread):
-    """Posts cases until it is stopped; each with a key, sent again until it is answered.
+class Caller(threading.Thread):
+    """Asks the APIs for something until it is stopped.
 
-    Some it only posts, some it waits for, follows or cancels.
+    :param project: whose user it is
     """
 
-    def __init__(self, lab: ChaosLab, seed: int, ledger: Ledger) -> None:
-        super().__init__(name=f"client-{seed}", daemon=True)
+    def __init__(self, lab: ChaosLab, seed: int, ledger: Ledger, project: str) -> None:
+        super().__init__(name=f"{type(self).__name__}-{seed}", daemon=True)
         self._lab = lab
+        self._urls = lab.urls_of(project)
         self._random = random.Random(seed)
         self._seed = seed
         self._ledger = ledger
         self._stopping = threading.Event()
 
     def stop(self) -> None:
-        """Stop after the case at hand has been answered."""
+        """Stop after what is at hand has been answered."""
         self._stopping.set()
+
+    def _ask(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> requests.Response | None:
+        url = f"{self._random.choice(self._urls)}/{path}"
+        try:
+            answer = requests.request(method, url, json=body, headers=headers, timeout=45)
+        except requests.RequestException:
+            return None
+        with self._ledger.lock:
+            self._ledger.answers[answer.status_code] += 1
+        return answer
+
+    def _problem(self, text: str) -> None:
+        with self._ledger.lock:
+            self._ledger.problems.append(text[:2000])
+
+
+class Client(Caller):
+    """Posts cases until it is stopped; each with a key, sent again until it is answered.
+
+    Some it only posts, some it waits for, follows or cancels.
+    """
 
     def run(self) -> None:
         """Post one case after another."""
@@ -103,10 +132,14 @@ class Client(threading.Thread):
         kind = self._random.choice(list(SCRIPTS))
         rerun = kind == "shrinks" or self._random.random() < 0.2
         wait = 20 if manner == "wait" else 0
-        answer = self._post(self._body(tag, kind, rerun), tag, wait)
+        placed = self._random.random() < 0.4
+        body = self._body(tag, kind, rerun)
+        if placed:
+            del body["host"]
+        answer = self._post(body, tag, wait)
         if answer is None:
             return
-        case = Accepted(tag, answer["id"], kind, rerun, cancelled=manner == "cancel")
+        case = Accepted(tag, answer["id"], kind, rerun, placed, cancelled=manner == "cancel")
         with self._ledger.lock:
             self._ledger.accepted.append(case)
         if answer["state"] == "finished":
@@ -158,7 +191,7 @@ class Client(threading.Thread):
 
     def _follow(self, case: Accepted) -> str | None:
         """Read a case's output to its end; return None if that broke off, or says that it does."""
-        url = f"{self._random.choice(self._lab.urls)}/testcases/{case.id}/output?follow=true"
+        url = f"{self._random.choice(self._urls)}/testcases/{case.id}/output?follow=true"
         try:
             with requests.get(url, stream=True, timeout=60) as answer:
                 whole = b"".join(answer.iter_content(8192)) if answer.status_code == 200 else None
@@ -176,22 +209,6 @@ class Client(threading.Thread):
         answer = self._ask("DELETE", f"testcases/{case.id}")
         if answer is not None and answer.status_code not in (202, 409, 503):
             self._problem(f"DELETE was answered {answer.status_code} {answer.text}")
-
-    def _ask(
-        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
-    ) -> requests.Response | None:
-        url = f"{self._random.choice(self._lab.urls)}/{path}"
-        try:
-            answer = requests.request(method, url, json=body, headers=headers, timeout=45)
-        except requests.RequestException:
-            return None
-        with self._ledger.lock:
-            self._ledger.answers[answer.status_code] += 1
-        return answer
-
-    def _problem(self, text: str) -> None:
-        with self._ledger.lock:
-            self._ledger.problems.append(text[:2000])
 
 
 def executions(folder: Path, tag: str) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 import requests
 
 from labapi.rpc import signing
+from tests.chaos import moves
 from tests.chaos.replay import Recorder
 from tests.chaos.servers import MariaDBServer, RabbitMQServer, Server
 from tests.lab import ROOT
@@ -27,6 +29,10 @@ from tests.proxy import Proxy
 HOSTS = ("chaos-1", "chaos-2", "chaos-3", "chaos-4")
 DOWN_TIME = 8.0
 LOST_AFTER = 20.0
+SLOTS = 2
+AHEAD = 1
+MAX_LEASE = 60.0  # also the longest time for which one waits
+PROJECTS = ("noauth", "guest")
 
 CONFIG = """
 [DEFAULT]
@@ -35,7 +41,7 @@ state_path = {state}
 default_timeout = 15
 port = {port}
 workers = 1
-paste_config = {root}/etc/api-paste.ini
+paste_config = {paste}
 stop_timeout = 2
 [database]
 connection = {database}
@@ -55,13 +61,19 @@ sweep_interval = 0.5
 resend_interval = 4
 report_timeout = 15
 queue_timeout = 3600
+[scheduler]
+dispatch_ahead = {ahead}
+refresh_interval = 1
+health_faults = 1000
+max_lease = {max_lease}
 [agent]
 host = {name}
 trusted_keys = {key}.pub
 heartbeat_interval = 1
 kill_grace = 1
-slots = 4
+slots = {slots}
 plugins = linux_system
+lease_keys_file = {state}/lease-keys
 """
 
 
@@ -122,6 +134,8 @@ class ChaosLab:
         self.proxies: list[Proxy] = []
         self.key = self.folder / "conductor.key"
         signing.create_key(self.key, self.folder / "conductor.key.pub")
+        self.paste = self.folder / "api-paste.ini"
+        self.paste.write_text(_two_projects((ROOT / "etc" / "api-paste.ini").read_text()))
         self.ports = [free_port(), free_port()]
         self.urls = [f"http://127.0.0.1:{port}/v2.1" for port in self.ports]
         self.apis = [
@@ -138,12 +152,18 @@ class ChaosLab:
         """All programs of labapi."""
         return [*self.apis, *self.conductors, *self.agents]
 
+    def urls_of(self, project: str) -> list[str]:
+        """Return the URLs at which everybody is a user of this project."""
+        way = "" if project == PROJECTS[0] else f"/{project}"
+        return [url.replace("/v2.1", f"{way}/v2.1") for url in self.urls]
+
     def start(self) -> None:
         """Start servers and programs and wait until all hosts are known."""
         self.mariadb.start()
         self.rabbitmq.start()
         upgraded = run("labapi-manage", "--config-file", str(self.apis[0].config), "db", "upgrade")
         assert upgraded.returncode == 0, upgraded.stderr
+        moves.record(self.mariadb)
         for program in self.programs:
             program.start()
         until(lambda: self._hosts_up() == len(HOSTS), 180, "the announcement of all hosts")
@@ -172,6 +192,11 @@ class ChaosLab:
     def journal_of(self, name: str) -> Path:
         """Return an agent's journal."""
         return self.state_of(name) / f"agent-{name}" / "journal.sqlite"
+
+    def let_in(self) -> list[str]:
+        """Return the hosts whose agents let somebody in with ssh keys."""
+        files = {name: self.state_of(name) / "lease-keys" for name in HOSTS}
+        return [name for name, file in files.items() if " lease-" in file.read_text()]
 
     def remains(self) -> list[str]:
         """Return the command lines of processes that belong to cases of this lab."""
@@ -212,12 +237,26 @@ class ChaosLab:
         config = CONFIG.format(
             state=state,
             port=port or 8774,
-            root=ROOT,
+            paste=self.paste,
+            max_lease=MAX_LEASE,
             database=self._through(name, self.mariadb),
             broker=self._through(name, self.rabbitmq),
             down_time=DOWN_TIME,
             lost_after=LOST_AFTER,
             name=name,
             key=self.key,
+            slots=SLOTS,
+            ahead=AHEAD,
         )
         return Program(self.folder, binary, name, config, alone=alone)
+
+
+def _two_projects(paste: str) -> str:
+    """Return a Paste file in which other URLs lead to the same API as another project."""
+    _, guest = PROJECTS
+    found = re.search(r"^\[pipeline:v2\.1\]\n(?:.+\n)+", paste, re.MULTILINE)
+    assert found is not None
+    pipeline = found[0].replace(":v2.1]", f":{guest}]").replace(" noauth\n", f" noauth_{guest}\n")
+    identity = f"use = egg:labapi-middleware#noauth\nproject_id = {guest}\n"
+    mounted = paste.replace("/v2.1 = v2.1\n", f"/v2.1 = v2.1\n/{guest}/v2.1 = {guest}\n")
+    return f"{mounted}\n{pipeline}\n[filter:noauth_{guest}]\n{identity}"

@@ -31,7 +31,6 @@ class Server:
         self.folder = folder
         self.port = free_port()
         self.process: Process | None = None
-        self.started = 0.0
 
     def command(self) -> list[str]:
         """Return what to start."""
@@ -47,7 +46,6 @@ class Server:
 
     def start(self, *, wait: bool = True) -> None:
         """Start it."""
-        self.started = time.monotonic()
         log = self.folder / f"{self.name}.log"
         self.process = Process(self.command(), log, self.environment())
         if wait:

@@ -1,9 +1,13 @@
-"""Two minutes of chaos; ``make chaos MINUTES=30 SEED=7`` for more.
+"""Two minutes of chaos, of which ``make test`` has one; ``make chaos MINUTES=30 SEED=7`` for more.
 
-Every case that was answered 202 reaches ``finished``; each ran at most once, unless it said
-``rerun_on_loss``, and then once for each attempt; no process is left. The output of a case that
-came to its end is, byte for byte, what it wrote; so is what a client got that waited or followed.
-What is missing of another output is marked.
+Some cases name their host, others go to any that has room; two projects run them and lease hosts.
+No host is given more than it has room for, and none that a project has leased is given another's
+case or is in two leases; every lease ends, and its keys go. Every case that was answered 202
+reaches ``finished``; each ran at most once, unless it said ``rerun_on_loss``, and then once for
+each attempt; no process is left. The output of a case that came to its end is, byte for byte, what
+it wrote; so is what a client got that waited or followed. What is missing of another output is
+marked. Every test plan comes to its end: each entry has run, run again, or been skipped, as the
+rules say, and none has had two cases beside one another.
 """
 
 from __future__ import annotations
@@ -11,16 +15,21 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
-from tests.chaos.cases import VERDICTS, Accepted, Client, Ledger, executions, fetch
+from tests.chaos import leases, moves, plans
+from tests.chaos.cases import VERDICTS, Accepted, Caller, Client, Ledger, executions, fetch
 from tests.chaos.faults import Faults
-from tests.chaos.lab import ChaosLab
+from tests.chaos.lab import AHEAD, PROJECTS, SLOTS, ChaosLab
+from tests.chaos.leases import Leaser
+from tests.chaos.plans import Planner
 from tests.lab import until
 
 MINUTES = float(os.environ.get("MINUTES", "2"))
 SEED = int(os.environ.get("SEED") or time.time())
 CLIENTS = 5
+PATIENCE = 300.0  # seconds; the default of [scheduler] patience
 SETTLE = 300.0  # seconds that everything may take to finish when nothing breaks any more
 
 
@@ -48,7 +57,11 @@ def wreak_havoc(lab: ChaosLab) -> Ledger:
         print(f"  {time.monotonic() - began:7.1f} s  {text}", flush=True)
 
     ledger = Ledger()
-    clients = [Client(lab, SEED * 10 + n, ledger) for n in range(CLIENTS)]
+    clients: list[Caller] = [
+        Client(lab, SEED * 10 + n, ledger, PROJECTS[n % len(PROJECTS)]) for n in range(CLIENTS)
+    ]
+    clients += [Leaser(lab, SEED * 10 + n, ledger, of) for n, of in enumerate(PROJECTS, CLIENTS)]
+    clients.append(Planner(lab, SEED * 10 + len(clients), ledger, PROJECTS[0]))
     faults = Faults(lab, SEED, say)
     for thread in (*clients, faults):
         thread.start()
@@ -78,23 +91,40 @@ def settle_and_count(lab: ChaosLab, ledger: Ledger) -> list[str]:
                     return False
         return True
 
+    database = plans.opened(lab)
+    waits: list[tuple[Callable[[], bool], float, Callable[[], str]]] = [
+        (all_finished, SETTLE, lambda: "the end of every case"),
+        (lambda: not plans.unfinished(database, ledger.plans), SETTLE, lambda: "the end of plans"),
+        (lambda: not lab.remains(), SETTLE, lambda: f"the end of processes: {lab.remains()}"),
+        (lambda: leases.all_ended(lab.mariadb), SETTLE, lambda: "the end of every lease"),
+        (lambda: not lab.let_in(), SETTLE, lambda: f"the end of keys: {lab.let_in()}"),
+    ]
     problems = list(ledger.problems)
-    try:
-        until(all_finished, SETTLE, "the end of every case")
-    except AssertionError as error:
-        problems.append(str(error))
-    try:
-        until(lambda: not lab.remains(), 120, "the end of every process")
-    except AssertionError:
-        problems.append(f"processes are left: {lab.remains()}")
+    for condition, timeout, what in waits:
+        try:
+            until(condition, timeout)
+        except AssertionError:
+            problems.append(f"{what()} did not come within {timeout} s")
+    problems += leases.judge(lab.mariadb) + judge_moves(lab)
+    problems += plans.judge(lab, database, ledger.plans)
+    database.close()
     finished = sum(case["state"] == "finished" for case in cases.values())
     print(f"finished: {finished} of {len(cases)}")
+    print(f"without a host: {sum(accepted.placed for accepted in ledger.accepted)}")
     print(f"results: {dict(Counter(outcome(case) for case in cases.values()))}")
     for accepted in ledger.accepted:
         problems += judge(lab, accepted, cases[accepted.tag])
     for problem in problems:
         print(f"PROBLEM {problem}")
     return problems
+
+
+def judge_moves(lab: ChaosLab) -> list[str]:
+    """Return what was given to hosts and should not have been."""
+    replay = moves.Replay(SLOTS, AHEAD, PATIENCE)
+    replay.play(moves.recorded(lab.mariadb))
+    print(f"most cases of a host: {replay.most}; on leased hosts: {replay.within} cases")
+    return replay.problems
 
 
 def outcome(case: dict[str, Any]) -> str:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import datetime
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import webob
 from kombu import Queue
 
-from labapi.conductor.heartbeats import said
-from labapi.db import hosts
 from labapi.rpc.consumer import BatchConsumer
-from labapi.rpc.messages import Announce, CaseChanged, Message, MethodDescription
+from labapi.rpc.messages import CaseChanged, Message
 from labapi.rpc.transport import EVENTS
-from tests.lab import HOST, Gate, Lab, until
+from tests.hosts import RUN_SHELL, announce
+from tests.lab import HOST, Gate, Lab, ask, until
 
 CASE = {"plugin": "linux_system", "host": HOST, "method": "run_shell"}
 
@@ -35,7 +31,9 @@ class Listener:
         assert self._consumer.consuming.wait(60)
 
     def _note(self, messages: list[Message]) -> None:
-        self._heard += [message for message in messages if isinstance(message, CaseChanged)]
+        for message in messages:
+            if isinstance(message, CaseChanged):
+                self._heard += message.apart()
 
     def of(self, case: str, count: int) -> States:
         """Return the events of a case, once there are so many."""
@@ -64,13 +62,8 @@ def listener(lab: Lab) -> Iterator[Listener]:
     listener.stop()
 
 
-def ask(lab: Lab, method: str, path: str = "", body: Any = None) -> dict[str, Any]:
-    request = webob.Request.blank(
-        f"/v2.1/testcases{path}", environ={"REMOTE_ADDR": "127.0.0.1"}, method=method
-    )
-    if body is not None:
-        request.content_type, request.body = "application/json", json.dumps(body).encode()
-    answer = request.get_response(lab.app)
+def accepted(lab: Lab, method: str, path: str = "", body: Any = None) -> dict[str, Any]:
+    answer = ask(lab.app, f"/testcases{path}", body, method=method)
     assert answer.status_int == 202, answer.text
     shown: dict[str, Any] = answer.json
     return shown
@@ -81,25 +74,22 @@ def shell(script: str, host: str = HOST) -> dict[str, Any]:
 
 
 def test_from_dispatch_to_end(lab: Lab, listener: Listener) -> None:
-    case = ask(lab, "POST", body=shell("echo hello"))
+    case = accepted(lab, "POST", body=shell("echo hello"))
     assert listener.of(case["id"], 2) == [("running", None), ("finished", "PASS")]
 
 
 def test_a_running_case_that_is_cancelled(lab: Lab, listener: Listener, tmp_path: Path) -> None:
-    case = ask(lab, "POST", body=shell(Gate(tmp_path / "never").wait))
+    case = accepted(lab, "POST", body=shell(Gate(tmp_path / "never").wait))
     assert listener.of(case["id"], 1) == [("running", None)]
-    ask(lab, "DELETE", f"/{case['id']}")
+    accepted(lab, "DELETE", f"/{case['id']}")
     states = listener.of(case["id"], 3)
     assert states == [("running", None), ("cancelling", None), ("finished", "CANCELLED")]
 
 
 def test_a_waiting_case_that_is_cancelled(lab: Lab, listener: Listener) -> None:
-    plugins = {"linux_system": {"run_shell": MethodDescription(description="")}}
-    asleep = Announce(host="asleep", agent="a", address=None, release="1", plugins=plugins)
-    now = datetime.datetime.now(datetime.UTC)
-    lab.database.write(hosts.announce, {"asleep": said(asleep)}, now)
-    case = ask(lab, "POST", body=shell("echo hello", "asleep"))
+    announce(lab.database, "asleep", plugins=RUN_SHELL)
+    case = accepted(lab, "POST", body=shell("echo hello", "asleep"))
     assert listener.of(case["id"], 1) == [("queued", None)]
-    cancelled = ask(lab, "DELETE", f"/{case['id']}")
+    cancelled = accepted(lab, "DELETE", f"/{case['id']}")
     assert (cancelled["result"], cancelled["reason"]) == ("CANCELLED", "cancelled")
     assert listener.of(case["id"], 2) == [("queued", None), ("finished", "CANCELLED")]

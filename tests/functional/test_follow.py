@@ -153,6 +153,41 @@ def test_events_resume_after_the_last_one_seen(lab: Lab) -> None:
     assert json.loads(event["data"]) == {"offset": 4, "text": "two\n"}
 
 
+def test_events_of_a_case_that_runs_end_with_what_there_is(lab: Lab, gate: Gate) -> None:
+    case = post(lab, f"echo one; {gate.wait}")
+    next(iter(follow(lab, case)))
+    request = webob.Request.blank(
+        f"/v2.1/testcases/{case}/output",
+        remote_addr="127.0.0.1",
+        headers={"Accept": "text/event-stream"},
+    )
+    output, end = map(_parsed, request.get_response(lab.app).text.strip().split("\n\n"))
+    gate.open()
+    assert json.loads(output["data"]) == {"offset": 0, "text": "one\n"}
+    assert json.loads(end["data"])["state"] == "running"
+
+
+def test_no_event_brings_much(lab: Lab) -> None:
+    text = "ä€😀x" * 3000
+    case = post(lab, f"printf %s '{text}'; printf '\\377%.0s' $(seq 3000); head -c 3000 /dev/zero")
+    b"".join(follow(lab, case))
+    blocks = b"".join(follow(lab, case, accept="text/event-stream")).decode().strip().split("\n\n")
+    events = [_parsed(block) for block in blocks if "event: output" in block]
+    pieces = [json.loads(event["data"]) for event in events]
+    got = [
+        base64.b64decode(piece["base64"]) if "base64" in piece else piece["text"].encode()
+        for piece in pieces
+    ]
+    assert b"".join(got) == text.encode() + b"\xff" * 3000 + bytes(3000)
+    assert max(map(len, got)) <= 1024
+    assert max(map(len, blocks)) <= 2200
+    assert [int(event["id"]) for event in events] == [
+        piece["offset"] + len(data) for piece, data in zip(pieces, got, strict=True)
+    ]
+    # No character is split, so all that is text is given as text.
+    assert "".join(piece.get("text", "") for piece in pieces).startswith(text[:-400])
+
+
 def test_a_gap_is_marked(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lab.backend.output, "_patience", 0.0)
     case = post(lab, "echo one; echo two; echo three")

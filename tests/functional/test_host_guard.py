@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import webob
 
-from labapi.conductor.heartbeats import said
-from labapi.db import hosts
-from labapi.rpc.messages import Announce
-from tests.lab import ADDRESS, HOST, ROOT, Lab
+from tests.hosts import announce
+from tests.lab import ADDRESS, HOST, ROOT, Lab, ask
 
 
 @pytest.fixture(scope="module")
@@ -33,24 +29,12 @@ def start(folder: Path) -> Lab:
     assert section in shipped
     paste.write_text(shipped.replace(section, f"{section}allow_own_addresses = false\n"))
     lab = Lab(folder, api__paste_config=str(paste)).start()
-    assert ask(lab, "/slaves/1").status_code == 200
+    assert ask(lab.app, "/slaves/1").status_code == 200
     return lab
 
 
-def ask(
-    lab: Lab, path: str, method: str = "GET", body: Any = None, **headers: str
-) -> webob.Response:
-    request = webob.Request.blank(
-        f"/v2.1{path}", method=method, remote_addr="127.0.0.1", headers=headers
-    )
-    if body is not None:
-        request.json = body
-        request.content_type = "application/json"
-    return request.get_response(lab.app)
-
-
 def set_metadata(lab: Lab, metadata: dict[str, str]) -> None:
-    response = ask(lab, "/slaves/1/metadata", "PUT", {"metadata": metadata})
+    response = ask(lab.app, "/slaves/1/metadata", {"metadata": metadata}, method="PUT")
     assert response.status_code == 200, response.text
 
 
@@ -68,33 +52,31 @@ def test_it_cannot_be_read_by_number_or_uuid(guarded: Lab) -> None:
         lambda connection: connection.exec_driver_sql("SELECT uuid FROM hosts").scalar_one()
     )
     for path in ("/slaves/1", f"/slaves/{uuid}", "/slaves/1/metadata", "/slaves/1/metadata/rack"):
-        response = ask(guarded, path)
+        response = ask(guarded.app, path)
         assert response.status_code == 403
         assert response.json["forbidden"]["message"] == "IP Denied"
 
 
 def test_lists_leave_it_out(guarded: Lab) -> None:
-    assert ask(guarded, "/slaves").json == {}
-    assert ask(guarded, "/slaves/detail").json == {}
+    assert ask(guarded.app, "/slaves").json == {}
+    assert ask(guarded.app, "/slaves/detail").json == {}
 
 
 @pytest.mark.parametrize("name", [HOST, ADDRESS])
 def test_nothing_runs_on_it(guarded: Lab, name: str) -> None:
-    assert ask(guarded, "/testcases", "POST", case(name)).status_code == 403
-    assert ask(guarded, "/testcases").json == {"testcases": []}
+    assert ask(guarded.app, "/testcases", case(name)).status_code == 403
+    assert ask(guarded.app, "/testcases").json == {"testcases": []}
 
 
 def test_errors_do_not_tell_its_name(guarded: Lab) -> None:
-    message = ask(guarded, "/testcases", "POST", case("nowhere")).json["itemNotFound"]["message"]
+    message = ask(guarded.app, "/testcases", case("nowhere")).json["itemNotFound"]["message"]
     assert HOST not in message
 
 
 def test_errors_about_a_shared_address_do_not_tell_it_either(guarded: Lab) -> None:
-    twin = Announce(host="twin", agent="a", address=ADDRESS, release="1", plugins={})
-    now = datetime.datetime.now(datetime.UTC)
-    guarded.database.write(hosts.announce, {"twin": said(twin)}, now)
+    announce(guarded.database, "twin", address=ADDRESS)
     try:
-        response = ask(guarded, "/testcases", "POST", case(ADDRESS))
+        response = ask(guarded.app, "/testcases", case(ADDRESS))
         message = f"host: '{ADDRESS}' is the address of several hosts; known: twin"
         assert response.json["badRequest"]["message"] == message
     finally:
@@ -104,19 +86,21 @@ def test_errors_about_a_shared_address_do_not_tell_it_either(guarded: Lab) -> No
 
 
 def test_a_list_that_cannot_be_read_opens_nothing(guarded: Lab) -> None:
-    response = ask(guarded, "/slaves/1/metadata/allow-x", "PUT", {"metadata": {"allow-x": "all"}})
+    response = ask(
+        guarded.app, "/slaves/1/metadata/allow-x", {"metadata": {"allow-x": "all"}}, method="PUT"
+    )
     assert response.status_code == 400
     assert "'all' is not an address or network" in response.json["badRequest"]["message"]
-    assert ask(guarded, "/slaves/1").status_code == 403
+    assert ask(guarded.app, "/slaves/1").status_code == 403
 
 
 def test_an_operator_can_mend_the_list_from_anywhere(guarded: Lab) -> None:
     try:
         set_metadata(guarded, {"allow-dev": "192.0.2.1", "allow-me": "127.0.0.0/8"})
-        assert ask(guarded, "/slaves/1").status_code == 200
-        done = ask(guarded, "/testcases?wait=60", "POST", case(HOST))
+        assert ask(guarded.app, "/slaves/1").status_code == 200
+        done = ask(guarded.app, "/testcases?wait=60", case(HOST))
         assert (done.status_code, done.json["result"]) == (200, "PASS")
-        cancelled = ask(guarded, f"/testcases/{done.json['id']}", "DELETE")
+        cancelled = ask(guarded.app, f"/testcases/{done.json['id']}", method="DELETE")
         assert cancelled.status_code == 409
     finally:
         set_metadata(guarded, {"allow-dev": "192.0.2.1"})
@@ -129,23 +113,23 @@ def test_what_ran_there_is_guarded_as_the_host_is(guarded: Lab) -> None:
     key = {"Idempotency-Key": "again"}
     set_metadata(guarded, {"allow-me": "127.0.0.0/8"})
     try:
-        done = ask(guarded, "/testcases?wait=60", "POST", case(HOST), **key)
+        done = ask(guarded.app, "/testcases?wait=60", case(HOST), **key)
         assert (done.status_code, done.json["result"]) == (200, "PASS")
         path = f"/testcases/{done.json['id']}"
-        later = ask(guarded, "/testcases?wait=60", "POST", case(HOST)).json["id"]
-        assert len(ask(guarded, "/testcases").json["testcases"]) == 2
+        later = ask(guarded.app, "/testcases?wait=60", case(HOST)).json["id"]
+        assert len(ask(guarded.app, "/testcases").json["testcases"]) == 2
         set_metadata(guarded, {"allow-dev": "192.0.2.1"})
         for denied in (
-            ask(guarded, path),
-            ask(guarded, f"{path}/output"),
-            ask(guarded, f"{path}/output?follow=true"),
-            ask(guarded, path, "DELETE"),
-            ask(guarded, "/testcases", "POST", case(HOST), **key),
+            ask(guarded.app, path),
+            ask(guarded.app, f"{path}/output"),
+            ask(guarded.app, f"{path}/output?follow=true"),
+            ask(guarded.app, path, method="DELETE"),
+            ask(guarded.app, "/testcases", case(HOST), **key),
         ):
             assert denied.status_code == 403
             assert denied.json["forbidden"]["message"] == "IP Denied"
-        assert ask(guarded, "/testcases").json == {"testcases": []}
-        page = ask(guarded, f"/testcases?limit=1&marker={later}")
+        assert ask(guarded.app, "/testcases").json == {"testcases": []}
+        page = ask(guarded.app, f"/testcases?limit=1&marker={later}")
         assert (page.status_code, page.json) == (200, {"testcases": []})
     finally:
         set_metadata(guarded, {"allow-dev": "192.0.2.1"})
@@ -158,15 +142,13 @@ def test_the_link_of_a_page_does_not_name_it(guarded: Lab) -> None:
     uuid = guarded.database.read(
         lambda connection: connection.exec_driver_sql("SELECT uuid FROM hosts").scalar_one()
     )
-    last = Announce(host="last", agent="a", address=None, release="1", plugins={})
-    now = datetime.datetime.now(datetime.UTC)
-    guarded.database.write(hosts.announce, {"last": said(last)}, now)
+    announce(guarded.database, "last")
     try:
-        page = ask(guarded, "/slaves?limit=1")
+        page = ask(guarded.app, "/slaves?limit=1")
         assert page.json == {}
         assert uuid not in page.headers["Link"]
         path = page.headers["Link"].split("/v2.1")[1].split(">")[0]
-        assert [host["host"] for host in ask(guarded, path).json.values()] == ["last"]
+        assert [host["host"] for host in ask(guarded.app, path).json.values()] == ["last"]
     finally:
         guarded.database.write(
             lambda connection: connection.exec_driver_sql("DELETE FROM hosts WHERE host = 'last'")
@@ -177,11 +159,11 @@ def test_pages_do_not_count_what_ran_there(guarded: Lab) -> None:
     set_metadata(guarded, {"allow-me": "127.0.0.0/8"})
     try:
         for _ in range(2):
-            assert ask(guarded, "/testcases?wait=60", "POST", case(HOST)).status_code == 200
+            assert ask(guarded.app, "/testcases?wait=60", case(HOST)).status_code == 200
         path = f"/testcases?limit=1&host={HOST}"
-        assert "Link" in ask(guarded, path).headers
+        assert "Link" in ask(guarded.app, path).headers
         set_metadata(guarded, {"allow-dev": "192.0.2.1"})
-        hidden = ask(guarded, path)
+        hidden = ask(guarded.app, path)
         assert hidden.json == {"testcases": []}
         assert "Link" not in hidden.headers
     finally:
@@ -195,10 +177,10 @@ def test_a_key_tells_nothing_of_what_ran_there(guarded: Lab) -> None:
     key = {"Idempotency-Key": "of-somebody"}
     set_metadata(guarded, {"allow-me": "127.0.0.0/8"})
     try:
-        assert ask(guarded, "/testcases?wait=60", "POST", case(HOST), **key).status_code == 200
+        assert ask(guarded.app, "/testcases?wait=60", case(HOST), **key).status_code == 200
         set_metadata(guarded, {"allow-dev": "192.0.2.1"})
         other = {**case(HOST), "priority": 1}
-        assert ask(guarded, "/testcases", "POST", other, **key).status_code == 403
+        assert ask(guarded.app, "/testcases", other, **key).status_code == 403
     finally:
         set_metadata(guarded, {"allow-dev": "192.0.2.1"})
         guarded.database.write(

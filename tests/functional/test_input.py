@@ -22,12 +22,8 @@ CASE = {
     "parameters": {"command": "true"},
 }
 
-# The same examples in each run, however long they take: a run says something of the code only.
 SETTINGS = settings(
     max_examples=150,
-    deadline=None,
-    derandomize=True,
-    database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 import webob
 
-from labapi.conductor.heartbeats import said
 from labapi.conductor.reports import Reports
-from labapi.db import attempts, hosts, services, testcases
+from labapi.db import attempts, testcases
 from labapi.exceptions import DatabaseUnavailable
-from labapi.rpc.messages import Announce, CaseResult, MethodDescription, Output
+from labapi.rpc.messages import CaseResult, Output
 from labapi.rpc.publisher import Publisher
-from tests.lab import Lab, until
+from tests.hosts import RUN_SHELL, announce, beat
+from tests.lab import Lab, until, wait_again
 
 FIRST, LAST = b"x" * 100_000, b"the end\n"
 WHOLE = FIRST + LAST
@@ -37,12 +37,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @pytest.fixture
 def host(lab: Lab) -> str:
-    name = f"host-{uuid.uuid4().hex[:8]}"
-    plugins = {"linux_system": {"run_shell": MethodDescription(description="")}}
-    message = Announce(host=name, agent="a", address=None, release="1", plugins=plugins)
-    now = datetime.datetime.now(datetime.UTC)
-    lab.database.write(hosts.announce, {name: said(message)}, now)
-    lab.database.write(services.beat, services.AGENT, {name: None}, now)
+    name = announce(lab.database, f"host-{uuid.uuid4().hex[:8]}", plugins=RUN_SHELL)
+    beat(lab.database, name)
     return name
 
 
@@ -51,7 +47,7 @@ class Conductor:
 
     def __init__(self, lab: Lab) -> None:
         publisher = Publisher(lab.transport, confirm=False)
-        self.handle = Reports(lab.conf, lab.database, publisher, lambda _: None).handle
+        self.handle = Reports(lab.conf, lab.database, publisher, lambda *_: None).handle
 
 
 @pytest.fixture
@@ -125,7 +121,7 @@ def test_who_waits_gets_all(lab: Lab, host: str, one: Conductor, other: Conducto
 def test_who_waits_too_short_is_not_told_that_it_is_finished(
     lab: Lab, host: str, one: Conductor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("labapi.api.controllers.testcases.OUTPUT_GRACE", -600.0)
+    monkeypatch.setattr("labapi.api.endings.OUTPUT_GRACE", -600.0)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(post, lab, host, "?wait=60")
         one.handle([end(attempt_of(lab, host))])
@@ -234,7 +230,7 @@ def rerun(lab: Lab, host: str, one: Conductor) -> Callable[[], dict[str, str]]:
     def again() -> dict[str, str]:
         named = attempt_of(lab, host)
         row = lab.database.read(testcases.get, named["case"])
-        lab.database.write(attempts.rerun, [row.id], "its agent was lost")
+        wait_again(lab.database, row.uuid, "its agent was lost")
         lab.conductor._threads[0]._dispatcher.dispatch([host])  # type: ignore[union-attr]
         return attempt_of(lab, host)
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import datetime
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import webob
 
 from labapi.agent.link import signs
 from labapi.db import attempts, testcases
-from tests.lab import Lab, until
+from tests.lab import Lab, ask, until
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +29,7 @@ def post(lab: Lab, script: str) -> str:
         "method": "run_shell",
         "parameters": {"command": "sh", "args": ["-c", script]},
     }
-    request = webob.Request.blank("/v2.1/testcases", environ={"REMOTE_ADDR": "127.0.0.1"})
-    request.method, request.content_type = "POST", "application/json"
-    request.body = json.dumps(case).encode()
-    return str(request.get_response(lab.app).json["id"])
+    return str(ask(lab.app, "/testcases", case).json["id"])
 
 
 @pytest.mark.parametrize("talks", [False, True], ids=["silent", "talking"])

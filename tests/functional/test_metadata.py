@@ -5,18 +5,11 @@ from __future__ import annotations
 import webob
 
 from labapi.api.schemas.metadata import MAX_ITEMS
-from tests.lab import Lab
+from tests.lab import Lab, ask
 
 
 def put(lab: Lab, path: str, items: dict[str, str], method: str = "PUT") -> webob.Response:
-    request = webob.Request.blank(
-        f"/v2.1/slaves/1/metadata{path}",
-        method=method,
-        json={"metadata": items},
-        content_type="application/json",
-        remote_addr="127.0.0.1",
-    )
-    return request.get_response(lab.app)
+    return ask(lab.app, f"/slaves/1/metadata{path}", {"metadata": items}, method=method)
 
 
 def test_what_is_refused_is_not_stored(lab: Lab) -> None:
@@ -25,6 +18,5 @@ def test_what_is_refused_is_not_stored(lab: Lab) -> None:
     refused = put(lab, "/one-more", {"one-more": "x"})
     assert refused.status_code == 400
     assert refused.json["badRequest"]["message"] == f"metadata: at most {MAX_ITEMS} items"
-    ask = webob.Request.blank("/v2.1/slaves/1/metadata", remote_addr="127.0.0.1")
-    assert ask.get_response(lab.app).json["metadata"] == full
+    assert ask(lab.app, "/slaves/1/metadata").json["metadata"] == full
     assert put(lab, "/key-0", {"key-0": "y"}).status_code == 200

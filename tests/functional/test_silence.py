@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import datetime
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import webob
 
 from labapi.case import State
 from labapi.conductor import hearing
 from labapi.conductor.manager import Conductor
 from labapi.db import hosts, testcases
 from labapi.rpc.transport import Transport
-from tests.lab import HOST, Gate, Lab, RabbitMQ, until
+from tests.lab import HOST, Gate, Lab, RabbitMQ, ask, until
 from tests.proxy import Proxy
 
 LOST_AFTER = 4.0  # seconds; a connection that is cut is noticed in one of them
@@ -70,12 +68,9 @@ def lab(tmp_path: Path, link: Proxy) -> Iterator[Lab]:
 
 
 def post(lab: Lab, script: str) -> str:
-    request = webob.Request.blank("/v2.1/testcases", environ={"REMOTE_ADDR": "127.0.0.1"})
-    request.method, request.content_type = "POST", "application/json"
     parameters = {"command": "sh", "args": ["-c", script]}
     case = {"plugin": "linux_system", "host": HOST, "method": "run_shell", "parameters": parameters}
-    request.body = json.dumps(case).encode()
-    return str(request.get_response(lab.app).json["id"])
+    return str(ask(lab.app, "/testcases", case).json["id"])
 
 
 def heard(lab: Lab) -> datetime.datetime:

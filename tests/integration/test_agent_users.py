@@ -27,6 +27,12 @@ HOST = f"lab.{uuid.uuid4().hex[:8]}.example"
 LOOKALIKE = HOST.replace(".", "x")
 OTHER = "lab-other"
 
+
+def named(parameter: str) -> str:
+    """Name a test; several processes that run these must agree on it."""
+    return repr(parameter).replace(HOST, "HOST").replace(LOOKALIKE, "LOOKALIKE")
+
+
 REFUSED = (amqp.exceptions.AccessRefused, amqp.exceptions.NotFound)
 
 
@@ -57,6 +63,11 @@ def lab(
         assert manage(config, "agent", "add", host).returncode == 0
     added = manage(config, "agent", "add", HOST, "--apply")
     assert added.returncode == 0, added.stderr
+    public = (config.parent / "key.pub").read_text().strip()
+    assert added.stdout.endswith(
+        "    trusted_keys = /etc/labapi/key.pub\n\n"
+        f"/etc/labapi/key.pub there, one line:\n    {public}\n"
+    )
     found = re.search(r"transport_url = (\S+)", added.stdout)
     assert found is not None
     yield Lab(config, found[1], rabbitmq)
@@ -92,6 +103,7 @@ def test_it_reports_for_its_own_host(channel: amqp.Channel, kind: str) -> None:
         *(f"agent.{HOST}", f"control.{HOST}", "conductor"),
         *(f"result.{HOST}.more", f"more.result.{HOST}", f"result.{HOST}\n", "result.", "#"),
     ],
+    ids=named,
 )
 def test_it_writes_under_no_other_key(channel: amqp.Channel, key: str) -> None:
     with pytest.raises(REFUSED):
@@ -115,6 +127,7 @@ def test_it_reads_its_own_queues(channel: amqp.Channel, kind: str) -> None:
         *(f"labapi.{kind}.{host}" for kind in ("agent", "control") for host in (OTHER, LOOKALIKE)),
         *("labapi.report", "labapi.heartbeat", "labapi.conductor"),
     ],
+    ids=named,
 )
 def test_it_reads_no_other_queue(channel: amqp.Channel, queue: str) -> None:
     with pytest.raises(REFUSED):
@@ -184,6 +197,31 @@ def test_printed_commands_do_what_applied_ones_do(lab: Lab) -> None:
     assert removed.stdout.endswith(f"{host} was not on the list of hosts\n"), removed.stderr
 
 
+def test_a_folder_has_what_is_printed_otherwise(lab: Lab, tmp_path: Path) -> None:
+    host, folder = f"lab.{uuid.uuid4().hex[:8]}", tmp_path / "new"
+    done = manage(lab.config, "agent", "add", host, "--folder", str(folder))
+    assert done.stdout == f"{folder}: key.pub, labapi.conf, rabbitmqctl.sh\n", done.stderr
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o600}
+    assert (folder / "key.pub").read_text() == (lab.config.parent / "key.pub").read_text()
+    subprocess.run(["sh", "-eu", folder / "rabbitmqctl.sh"], check=True, timeout=120)
+    conf = labapi_config.new()
+    conf([], project="labapi", default_config_files=[str(folder / "labapi.conf")])
+    assert (conf.agent.host, conf.agent.trusted_keys) == (host, ["/etc/labapi/key.pub"])
+    with Connection(conf.messaging.transport_url, connect_timeout=60) as connection:
+        connection.channel().basic_get(f"labapi.agent.{host}")
+    again = manage(lab.config, "agent", "add", host, "--folder", str(folder))
+    assert (again.returncode, again.stderr) == (1, f"{folder} exists; nothing is done\n")
+    manage(lab.config, "agent", "remove", host, "--apply")
+
+
+def test_a_folder_needs_no_script_when_the_user_is_made(lab: Lab, tmp_path: Path) -> None:
+    host, folder = f"lab.{uuid.uuid4().hex[:8]}", tmp_path / "new"
+    done = manage(lab.config, "agent", "add", host, "--apply", "--folder", str(folder))
+    assert done.stdout == f"{folder}: key.pub, labapi.conf\n", done.stderr
+    manage(lab.config, "agent", "remove", host, "--apply")
+
+
 def test_adding_twice_says_so(lab: Lab) -> None:
     again = manage(lab.config, "agent", "add", HOST, "--apply")
     assert again.returncode == 1
@@ -215,16 +253,35 @@ def test_names_that_are_no_hosts(lab: Lab, host: str) -> None:
     assert "is not a host name" in done.stderr
 
 
+def test_to_remove_an_agent_shows_first_what_that_comes_to(lab: Lab, database: Database) -> None:
+    case = database.insert(testcases.create, _case())
+    done = manage(lab.config, "agent", "remove", HOST)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Nothing has been changed. With --apply:")
+    assert f"{HOST} goes off the list of hosts\n    1 cases that wait for it end" in done.stdout
+    assert f"rabbitmqctl delete_user labapi-agent-{HOST}" in done.stdout
+    assert database.read(testcases.get, case).state == "queued"
+    assert database.read(services.every, host=HOST)
+    with Connection(lab.url, connect_timeout=60) as connection:
+        connection.channel().basic_get(f"labapi.agent.{HOST}")
+
+
 def test_a_removed_agent_is_shut_out_at_once(lab: Lab) -> None:
     with Connection(lab.url, connect_timeout=60, heartbeat=0) as connection:
         connection.connect()
         done = manage(lab.config, "agent", "remove", HOST, "--apply")
         assert done.returncode == 0, done.stderr
-        assert done.stdout.endswith(f"{HOST} is off the list of hosts\n")
+        assert done.stdout == (
+            "cases that ended as ERROR/host_removed: 1, as ERROR/agent_lost: 0\n"
+            f"{HOST} is off the list of hosts\n"
+        )
         until(lambda: not _lives(connection))
     with pytest.raises((amqp.exceptions.AMQPError, OperationalError, OSError)):
         Connection(lab.url, connect_timeout=60).connect()
     assert f"labapi.agent.{HOST}" not in rabbitmqctl("list_queues", "-p", lab.broker.name)
+    for how in ((), ("--user-removed",)):  # as after an interruption
+        again = manage(lab.config, "agent", "remove", HOST, "--apply", *how)
+        assert again.stdout == f"{HOST} was not on the list of hosts\n", again.stderr
 
 
 def _lives(connection: Connection) -> bool:

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-import webob
 
-from tests.lab import HOST, Gate, Lab, until
+from labapi.cmd.caller import caller
+from tests.lab import HOST, Gate, Lab, ask, until
 from tests.programs import BIN, run
 
 
@@ -42,14 +42,7 @@ def post(lab: Lab, command: str, args: Sequence[str] = ()) -> str:
         "method": "run_shell",
         "parameters": {"command": command, "args": args},
     }
-    request = webob.Request.blank(
-        "/v2.1/testcases",
-        method="POST",
-        json=case,
-        content_type="application/json",
-        remote_addr="127.0.0.1",
-    )
-    return str(request.get_response(lab.app).json["id"])
+    return str(ask(lab.app, "/testcases", case).json["id"])
 
 
 def post_waiting(lab: Lab, gate: Gate) -> str:
@@ -60,8 +53,7 @@ def post_waiting(lab: Lab, gate: Gate) -> str:
 
 
 def state_of(lab: Lab, case: str) -> str:
-    request = webob.Request.blank(f"/v2.1/testcases/{case}", remote_addr="127.0.0.1")
-    return str(request.get_response(lab.app).json["state"])
+    return str(ask(lab.app, f"/testcases/{case}").json["state"])
 
 
 def test_the_table_has_the_columns_of_nova_manage(lab: Lab) -> None:
@@ -97,6 +89,8 @@ def test_the_long_list_says_why(lab: Lab) -> None:
     text = manage(lab, "list", "--long", "--host", HOST).stdout
     assert "Reason" in text
     assert "new?[31m disk" in text
+    (row,) = listed(lab, "--long", "--host", HOST)
+    assert row["Disabled_By"] == caller()
     for form in ("value", "csv", "table"):
         shown = manage(lab, "list", "--long", "--host", HOST, "-f", form).stdout
         assert "new?[31m disk" in shown
@@ -104,6 +98,7 @@ def test_the_long_list_says_why(lab: Lab) -> None:
     assert manage(lab, "enable", HOST).returncode == 0
     (row,) = listed(lab, "--long", "--host", HOST)
     assert (row["Status"], row["Reason"], row["Running"]) == ("enabled", None, 0)
+    assert row["Disabled_By"] is None
 
 
 def test_a_disabled_host_finishes_what_runs_and_takes_nothing_new(lab: Lab, tmp_path: Path) -> None:

@@ -13,8 +13,11 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.lab import ROOT, MariaDB, RabbitMQ, until
+import labapi_client
+from labapi.rpc import signing
+from tests.lab import ROOT, Gate, MariaDB, RabbitMQ, until
 from tests.programs import Program, curl, free_port, run
+from tests.proxy import Proxy
 
 
 class Running(NamedTuple):
@@ -67,6 +70,20 @@ plugins = linux_system,build_server
     assert statuses == dict.fromkeys(programs, 0), {n: p.output() for n, p in programs.items()}
 
 
+def test_each_says_what_it_is_in_one_line(lab: Running) -> None:
+    (public,) = signing.trusted([str(lab.config.with_name("conductor.key.pub"))])
+    key = signing.key_id(public)
+    for name, parts in (
+        ("labapi-api", ["database mysql+pymysql://root@127.0.0.1:3306/labapi_test_", "workers 2"]),
+        ("labapi-conductor", [f"signs with key {key}", "lost_after 300.0"]),
+        ("labapi-agent", [f"trusts key {key}", "plugins linux_system build_server", "slots 8"]),
+    ):
+        (line,) = re.findall(rf".* {name} [0-9.]+ on .*", lab.programs[name].says(name).output())
+        for part in ("broker amqp://guest@127.0.0.1:5672/labapi-test-", *parts):
+            assert part in line
+        assert "guest:guest" not in lab.programs[name].output()
+
+
 def test_slaves(lab: Running) -> None:
     ((uuid, slave),) = curl(f"{lab.url}/v2.1/slaves").items()
     assert slave == {"id": 1, "host": "lab-7"}
@@ -80,10 +97,9 @@ def test_slaves_in_detail(lab: Running) -> None:
     for methods in slave["compute_node_method"].values():
         assert isinstance(methods["run_shell"], str)
         assert isinstance(methods["system_information"], str)
-    assert {k: v for k, v in curl(f"{lab.url}/v2.1/slaves/1").items() if k != "last_seen"} == {
-        **{k: v for k, v in slave.items() if k != "last_seen"},
-        "uuid": uuid,
-    }
+    alone = curl(f"{lab.url}/v2.1/slaves/1")
+    assert alone.pop("facts")["memory_total_mib"] > 0
+    assert {**alone, "last_seen": slave["last_seen"]} == {**slave, "uuid": uuid}
 
 
 def test_run_a_case(lab: Running) -> None:
@@ -121,7 +137,7 @@ def test_wait_in_many_clients_at_once(lab: Running) -> None:
     clients = [subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) for _ in range(20)]
     for client in clients:
         answer, _ = client.communicate(timeout=120)
-        assert answer.endswith("}200")
+        assert answer.endswith("}\n200")
         assert json.loads(answer[:-3])["output"] == "hello\n"
 
 
@@ -131,6 +147,35 @@ def test_a_worker_that_dies_is_replaced(lab: Running) -> None:
     os.kill(workers[0], signal.SIGKILL)
     until(lambda: len(_children(parent)) == 2 and workers[0] not in _children(parent))
     assert curl(f"{lab.url}/v2.1/slaves")
+
+
+def test_the_client_over_bad_connections_and_a_restart(lab: Running, tmp_path: Path) -> None:
+    gate = Gate(tmp_path / "gate")
+    proxy = Proxy(int(lab.url.rpartition(":")[2]))
+    proxy.cut_after(4000)
+    script = f"seq 5000; {gate.wait}; seq 5001 9999"
+    with labapi_client.connect(f"http://127.0.0.1:{proxy.port}") as client:
+        run = client.testcases.run(
+            *("linux_system", "run_shell", "lab-7"), {"command": "sh", "args": ["-c", script]}
+        )
+        got = b""
+        for piece in run:
+            got += piece
+            if got.endswith(b"\n5000\n"):
+                restart_the_api(lab)
+                gate.open()
+        proxy.close()
+        assert got == b"".join(b"%d\n" % number for number in range(1, 10_000))
+    assert proxy.broken > 5
+    assert run.case.state == "finished"
+
+
+def restart_the_api(lab: Running) -> None:
+    api = lab.programs["labapi-api"]
+    assert api.stop() == 0
+    log = api.log.with_name("labapi-api-again.log")
+    again = Program("labapi-api", "--config-file", str(lab.config), log=log)
+    lab.programs["labapi-api"] = again.says("listens on")
 
 
 def test_services_say_what_is_missing(lab: Running, tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from labapi import config
 from labapi.case import State
-from labapi.db import migration, testcases
+from labapi.db import leases, migration, testcases
 from labapi.db.session import Database
 from tests.programs import run
+from tests.unit.db.test_purge import ended_lease
 from tests.unit.db.test_testcases import add
 
 
@@ -31,6 +32,7 @@ def test_purge(tmp_path: Path, database: Database) -> None:
     ended = {"created_at": at, "finished_at": at, "state": State.FINISHED, "result": "PASS"}
     old = [add(database, "h", **ended) for _ in range(3)]
     waiting = add(database, "h", created_at=at)
+    lease = ended_lease(database, at)
 
     def purge(*args: str) -> tuple[int, str]:
         done = run("labapi-manage", "--state-path", str(tmp_path), "db", "purge", *args)
@@ -38,7 +40,7 @@ def test_purge(tmp_path: Path, database: Database) -> None:
 
     assert purge("--older-than", "90d", "--dry-run") == (
         0,
-        "3 cases would be removed\n0 hosts would be removed\n",
+        "3 cases would be removed\n1 leases would be removed\n0 hosts would be removed\n",
     )
     assert database.read(testcases.get, old[0]) is not None
     status, said = purge("--older-than", "90d", "--state", "queued")
@@ -48,6 +50,8 @@ def test_purge(tmp_path: Path, database: Database) -> None:
     status, said = purge("--older-than", "90d")
     assert status == 0
     assert said.startswith("3 cases removed; the longest transaction took ")
-    assert said.endswith("0 hosts removed\n")
+    assert said.endswith("1 leases removed\n0 hosts removed\n")
+    assert database.read(leases.get, lease) is None
+    assert purge("--older-than", "90d", "--only", "leases") == (0, "0 leases removed\n")
     assert [database.read(testcases.get, case) for case in old] == [None] * 3
     assert database.read(testcases.get, waiting) is not None

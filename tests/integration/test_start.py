@@ -91,7 +91,9 @@ def test_it_waits_for_its_servers(
         assert program.output().count("waiting: ") == 1
         database.open()
         if name == "labapi-conductor":
-            assert b"the message broker is away" in manager.recv(4096)
+            assert f"the message broker 127.0.0.1:{broker.port} is away".encode() in manager.recv(
+                4096
+            )
             broker.open()
         assert manager.recv(4096).startswith(b"READY=1")
         assert program.stop() == 0

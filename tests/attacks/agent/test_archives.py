@@ -210,12 +210,7 @@ MEMBERS = st.lists(
     ),
     max_size=12,
 )
-FUZZ = settings(
-    max_examples=100,
-    derandomize=True,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+FUZZ = settings(suppress_health_check=list(HealthCheck))
 
 
 def attack(archive: bytes) -> None:

@@ -51,7 +51,7 @@ def broker() -> Iterator[Broker]:
     transport = transport_to(server.url)
     with transport.connect(heartbeat=False) as connection:
         transport.declare(connection)
-        broker_user.declare_queues(connection, host)
+        broker_user.declare_queues(transport, connection, host)
     for step in broker_user.creation(host, server.name, PASSWORD):
         step.run()
     yield Broker(transport, host, broker_user.url_for(server.url, host, server.name, PASSWORD))

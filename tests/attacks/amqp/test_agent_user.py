@@ -40,7 +40,7 @@ def test_copies_reach_nobody_who_takes_commands(
     keys = [f"agent.{OTHER}", f"control.{OTHER}", f"agent.{broker.host}", "conductor"]
     message = RawMessage(b"{}", copies(header, *keys, f"labapi.agent.{OTHER}"))
     with broker.transport.connect(heartbeat=False) as connection:
-        broker_user.declare_queues(connection, OTHER)
+        broker_user.declare_queues(broker.transport, connection, OTHER)
         agent.basic_publish_confirm(
             message, REPORTS.name, f"result.{broker.host}", confirm_timeout=60
         )

@@ -20,7 +20,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=2000, derandomize=True, database=None, deadline=None)
+@settings(max_examples=2000)
 @given(
     st.binary(max_size=200)
     | st.builds(

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
-
 import pytest
 
-from labapi.conductor.heartbeats import said
-from labapi.db import hosts, testcases
+from labapi.db import testcases
 from labapi.db.session import Database
-from labapi.rpc.messages import Announce
 from tests.backends import database  # noqa: F401
+from tests.hosts import announce
 
 
 @pytest.mark.parametrize("name", ["lab-9", "lab-9.example", "10.0.0.9.example", "*", "%", ""])
@@ -18,7 +15,15 @@ def test_no_address_stands_for_a_host_that_is_not_here_yet(
     database: Database,  # noqa: F811
     name: str,
 ) -> None:
-    announced = Announce(host="hostile", agent="a", address=name, release="1", plugins={})
-    now = datetime.datetime.now(datetime.UTC)
-    database.write(hosts.announce, {"hostile": said(announced)}, now)
+    announce(database, "hostile", address=name)
     assert database.read(testcases.target, name) == []
+
+
+@pytest.mark.parametrize("other", ["lab-8 ", " lab-8", "LAB-8", "lab-8\x00", "lab-8\u200b"])
+def test_a_host_has_one_name(
+    database: Database,  # noqa: F811
+    other: str,
+) -> None:
+    announce(database, "lab-8", agent="b")
+    assert [row.host for row in database.read(testcases.target, "lab-8")] == ["lab-8"]
+    assert database.read(testcases.target, other) == []

@@ -90,7 +90,7 @@ def test_what_is_no_message_is_put_aside(
         assert "its properties cannot be read" in causes
         assert dead_letters.purge(connection) == len(HOSTILE)
     # One line tells of all of them, and no connection was lost.
-    told = [r.getMessage() for r in caplog.records if r.name == "labapi.rpc.consumer"]
+    told = [r.getMessage() for r in caplog.records if r.name == "labapi.rpc.delivery"]
     assert len(told) == 1
     assert told[0].startswith("reader: dropped a message (1 so far): ")
 
@@ -113,6 +113,7 @@ def test_a_routing_key_that_is_not_text(broker: Broker, admin: amqp.Channel) -> 
         send(admin, REPORT_QUEUE, GOOD)
         reader.run_out()
     with broker.transport.connect(heartbeat=False) as connection:
+        until(lambda: dead_letters.count(connection))
         [letter] = dead_letters.read(connection)
     assert letter.cause == "its routing key is not UTF-8"
 
@@ -143,6 +144,8 @@ def test_an_operator_sees_what_was_dropped(
         admin.basic_publish(amqp.Message(b'{"kind":"\x1b[2J"}'), "labapi.reports", "result.\x1b[2J")
         send(admin, REPORT_QUEUE, GOOD)
         reader.run_out()
+    with broker.transport.connect(heartbeat=False) as connection:
+        until(lambda: dead_letters.count(connection))
     for shown in (manage("list", "-f", "value", "--long"), manage("list", "--long")):
         assert "result.?[2J" in shown
         assert "\x1b" not in shown

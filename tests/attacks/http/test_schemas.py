@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from labapi.api import catalogue
 from labapi.exceptions import InvalidInput
+from labapi.scheduler import catalogue
 
 
 def any_of(inner: dict[str, Any], *numbers: int) -> dict[str, Any]:

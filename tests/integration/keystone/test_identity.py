@@ -56,7 +56,7 @@ def test_a_token_got_and_used_with_curl(keystone: Keystone, lab: Client) -> None
         check=True,
         timeout=180,
     )
-    assert used.stdout.endswith("}} 200")
+    assert used.stdout.endswith("}}\n 200")
 
 
 @pytest.mark.parametrize(
