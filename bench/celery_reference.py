@@ -2,9 +2,13 @@
 
     celery -A bench.celery_reference worker
     python -m bench.celery_reference WINDOW SECONDS
+    python -m bench.celery_reference group|chord|chain COUNT
 
-Both in Celery's own environment, with the broker's URL in ``BENCH_BROKER``. The caller keeps WINDOW
-tasks under way and prints JSON as ``bench.load`` does.
+All in Celery's own environment, with the broker's URL in ``BENCH_BROKER``. The first caller keeps
+WINDOW tasks under way and prints JSON as ``bench.load`` does; the second runs COUNT tasks as one of
+Celery's compositions, and prints the seconds that it took. With a database in ``BENCH_BACKEND``
+results are kept there, messages are confirmed, and a task is acknowledged when its result is
+written. ``BENCH_RESULTS`` is a store of results and no more: a chord needs one.
 """
 
 from __future__ import annotations
@@ -17,10 +21,21 @@ import time
 from collections import deque
 from typing import Any
 
-from celery import Celery
+from celery import Celery, chain, chord, group
 
-app = Celery("bench", broker=os.environ["BENCH_BROKER"], backend="rpc://")
+KEPT = os.environ.get("BENCH_BACKEND")
+RESULTS = os.environ.get("BENCH_RESULTS", "rpc://")
+
+app = Celery("bench", broker=os.environ["BENCH_BROKER"], backend=KEPT or RESULTS)
+if KEPT:
+    app.conf.update(
+        broker_transport_options={"confirm_publish": True},
+        task_acks_late=True,
+        result_extended=True,
+        database_short_lived_sessions=False,
+    )
 TIMEOUT = 30.0  # seconds
+LONG = 600.0  # seconds for many tasks
 WARM_UP = 10  # tasks
 
 
@@ -55,5 +70,31 @@ def call(window: int, seconds: float) -> dict[str, Any]:
     }
 
 
+@app.task(name="failed")  # type: ignore[untyped-decorator]
+def failed(statuses: list[int]) -> int:
+    """Return how many of these are not 0: what a chord ends with."""
+    return sum(map(bool, statuses))
+
+
+def compose(kind: str, count: int) -> float:
+    """Run so many tasks as one composition, and return the seconds until its result is there."""
+    true.delay().get(timeout=TIMEOUT)
+    tasks = [true.si() for _ in range(count)]
+    begin = time.perf_counter()
+    if kind == "chord":
+        wrong = chord(tasks)(failed.s()).get(timeout=LONG)
+    elif kind == "group":
+        wrong = any(group(tasks)().get(timeout=LONG))
+    else:
+        wrong = chain(tasks)().get(timeout=LONG)
+    if wrong:
+        raise SystemExit("a task failed")
+    return time.perf_counter() - begin
+
+
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(call(int(sys.argv[1]), float(sys.argv[2]))))
+    first, second = sys.argv[1:]
+    if first.isdigit():
+        sys.stdout.write(json.dumps(call(int(first), float(second))))
+    else:
+        sys.stdout.write(str(compose(first, int(second))))

@@ -1,16 +1,17 @@
 """What it takes to run ``true`` somewhere else and know how it ended.
 
-    python -m bench.dispatch [--quick]
+    python -m bench.run [--quick] dispatch
 
 labapi's case comes over HTTP, is recorded, durable, and its result is committed before it is
-answered (RabbitMQ, MariaDB; API, conductor and agent are programs of their own). Celery's task is
-neither recorded nor confirmed. Salt's command comes over HTTP, too; where Salt cannot be had, the
-table is without it. All are asked in turn: one at a time, then 32 under way.
+answered (RabbitMQ, MariaDB; API, conductor and agent are programs of their own), and once more with
+256 clients and 50 hosts. Celery's task is neither recorded nor confirmed; behind Flower, with a
+database for results, confirms and late acknowledgements, it comes over HTTP and is. Salt's command
+comes over HTTP, too. What cannot be had is left out. All are asked in turn: one at a time, then 32
+under way.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import subprocess
@@ -23,7 +24,7 @@ from functools import partial
 from pathlib import Path
 
 from bench import environments, load
-from bench.installation import Installation, mariadb, rabbitmq
+from bench.installation import mariadb, on_servers, rabbitmq
 from bench.load import Load
 from bench.processes import Server
 from bench.report import Samples, percentile, table
@@ -31,11 +32,13 @@ from bench.round_trip import RoundTrip
 from bench.salt import CASE as SALT_CASE
 from bench.salt import DONE, Salt
 from labapi.db import testcases
-from tests.processes import until
+from tests.processes import free_port, until
 
 MANY = 32
+CROWD, HOSTS = 256, 50
 ROUNDS, QUICK_ROUNDS = 7, 3
 SECONDS, QUICK_SECONDS = 3.0, 1.5
+START = 300.0  # seconds that all agents may take to start
 FEWEST = 50  # of which to tell a 99th percentile from the largest
 WAIT = "/v2.1/testcases?wait=30"
 CASE = {
@@ -47,7 +50,9 @@ CASE = {
 PASSED = '"result":"PASS"'
 
 LABAPI = "labapi: POST /v2.1/testcases?wait=30"
+SPREAD = f"the same, {CROWD} clients and {HOSTS} hosts"
 CELERY = "Celery 5.7 task, rpc:// results"
+FLOWER = "Flower: POST /api/task/apply, db+mysql"
 SALT = "Salt 3008 salt-api, cmd.run_all"
 ROUND_TRIP = "kombu round trip, no confirms"
 PROCESS = "subprocess.run alone"
@@ -62,19 +67,25 @@ class Contender:
     :ivar work: runs it for some seconds with so many under way
     :ivar servers: whose CPU is counted
     :ivar many: it can have several under way
+    :ivar alone: it can be asked for one at a time
+    :ivar tail: 99th percentile : median with many under way
     """
 
     name: str
     work: Work
     servers: tuple[Server, ...] = ()
     many: bool = True
+    alone: bool = True
     p50: Samples = field(default_factory=lambda: Samples(1))
     p99: Samples = field(default_factory=lambda: Samples(1))
     rate: Samples = field(default_factory=lambda: Samples(0))
     cpu: Samples = field(default_factory=lambda: Samples(1))
+    tail: Samples = field(default_factory=lambda: Samples(1))
 
     def one_at_a_time(self, seconds: float) -> None:
         """Take the times of single runs."""
+        if not self.alone:
+            return
         done = self.work(1, seconds)
         self.p50.add(percentile(done.latencies, 0.5))
         if len(done.latencies) >= FEWEST:
@@ -86,6 +97,8 @@ class Contender:
             before = self._cpu()
             done = self.work(MANY, seconds)
             self.rate.add(done.rate)
+            half = percentile(done.latencies, 0.5)
+            self.tail.add(percentile(done.latencies, 0.99) / half)
             if self.servers:
                 self.cpu.add((self._cpu() - before) / done.requests * 1000)
 
@@ -98,8 +111,9 @@ def measure(*, quick: bool) -> str:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="labapi-bench-")))
         contenders = [
-            _labapi(stack, folder / "labapi"),
+            *_labapi(stack, folder / "labapi"),
             _celery(stack, folder),
+            *_flower(stack, folder),
             *_salt(stack, folder / "salt"),
             _round_trip(stack, folder),
             Contender(PROCESS, _processes, many=False),
@@ -116,29 +130,33 @@ def measure(*, quick: bool) -> str:
     return _table(contenders)
 
 
-def _labapi(stack: contextlib.ExitStack, folder: Path) -> Contender:
-    installation = Installation(
-        folder,
-        database=stack.enter_context(mariadb()),
-        broker=stack.enter_context(rabbitmq()),
-        api__workers=2,
-    )
+def _labapi(stack: contextlib.ExitStack, folder: Path) -> list[Contender]:
+    installation = on_servers(stack, folder, api__workers=2)
     database = installation.database()
-    programs = tuple(
-        stack.enter_context(installation.program(name))
-        for name in ("labapi-conductor", "labapi-agent")
-    )
     api = stack.enter_context(installation.api())
-    until(lambda: database.read(testcases.target, "lab-1"), what="the agent's announcement")
+    conductor = stack.enter_context(installation.program("labapi-conductor"))
+    names = [f"lab-{number}" for number in range(1, HOSTS + 1)]
+    agents = [
+        stack.enter_context(installation.program("labapi-agent", "--agent-host", name))
+        for name in names
+    ]
+    known = partial(database.read, testcases.targets, names, None)
+    until(lambda: len(known()) == HOSTS, START, what="the announcements of all agents")
     database.close()
+    bodies = [json.dumps({**CASE, "host": name}) for name in names]
 
-    def post(clients: int, seconds: float) -> Load:
-        body = json.dumps(CASE)
+    def post(clients: int, seconds: float, body: str | list[str] = bodies[0]) -> Load:
         return load.run(
             installation.port, WAIT, clients=clients, seconds=seconds, body=body, expect=PASSED
         )
 
-    return Contender(LABAPI, post, (api, *programs))
+    def crowd(_clients: int, seconds: float) -> Load:
+        return post(CROWD, seconds, bodies)
+
+    return [
+        Contender(LABAPI, post, (api, conductor, agents[0])),
+        Contender(SPREAD, crowd, (api, conductor, *agents), alone=False),
+    ]
 
 
 def _celery(stack: contextlib.ExitStack, folder: Path) -> Contender:
@@ -166,6 +184,38 @@ def _celery(stack: contextlib.ExitStack, folder: Path) -> Contender:
         return Load(**json.loads(done.stdout))
 
     return Contender(CELERY, call, (worker,))
+
+
+def _flower(stack: contextlib.ExitStack, folder: Path) -> list[Contender]:
+    """Return Celery as like to labapi as it can be; nothing, and say why, if it cannot be had."""
+    port = free_port()
+    env = {
+        "BENCH_BROKER": stack.enter_context(rabbitmq()),
+        "BENCH_BACKEND": f"db+{stack.enter_context(mariadb())}",
+        "FLOWER_UNAUTHENTICATED_API": "true",
+        "PYTHONPATH": str(environments.ROOT),
+        "C_FORCE_ROOT": "true",
+    }
+    try:
+        celery = [str(environments.programs("celery") / "celery"), "-A", "bench.celery_reference"]
+        worker = stack.enter_context(
+            Server([*celery, "worker", "-l", "INFO"], folder / "kept", env)
+        )
+        argv = [*celery, "flower", f"--port={port}", "--address=127.0.0.1"]
+        flower = stack.enter_context(Server(argv, folder / "flower.log", env))
+        worker.says("ready.")
+        flower.listens(port)
+    except (subprocess.CalledProcessError, AssertionError) as error:
+        sys.stderr.write(f"without Flower: {str(error).splitlines()[0]}\n")
+        return []
+
+    def post(clients: int, seconds: float) -> Load:
+        path, done = "/api/task/apply/true", '"state": "SUCCESS"'
+        return load.run(
+            port, path, clients=clients, seconds=seconds, body='{"args": []}', expect=done
+        )
+
+    return [Contender(FLOWER, post, (worker, flower))]
 
 
 def _salt(stack: contextlib.ExitStack, folder: Path) -> list[Contender]:
@@ -220,30 +270,27 @@ def _one_by_one(run: Callable[[float], list[float]], _window: int, seconds: floa
 
 
 def _table(contenders: list[Contender]) -> str:
-    labapi, celery = (next(c for c in contenders if c.name == name) for name in (LABAPI, CELERY))
+    by_name = {contender.name: contender for contender in contenders}
+    labapi, celery = by_name[LABAPI], by_name[CELERY]
+    flower = by_name.get(FLOWER, Contender(FLOWER, celery.work))
     rows = [
         (
             c.name,
             c.p50,
             c.p99,
             c.rate,
+            c.tail,
             c.cpu,
             c.p50.over(labapi.p50),
             c.p50.over(celery.p50),
+            c.p50.over(flower.p50),
+            c.rate.over(labapi.rate),
             c.rate.over(celery.rate),
+            c.rate.over(flower.rate),
         )
         for c in contenders
     ]
     columns = ("run `true`", "p50 ms, one at a time", "p99 ms", f"per second, {MANY} under way")
-    columns += ("CPU ms each", "p50 : labapi", "p50 : Celery", "rate : Celery")
+    columns += ("p99 : p50 then", "CPU ms each", "p50 : labapi", "p50 : Celery", "p50 : Flower")
+    columns += ("rate : labapi", "rate : Celery", "rate : Flower")
     return table(columns, rows)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
-    print(measure(quick=parser.parse_args().quick))
-
-
-if __name__ == "__main__":
-    main()

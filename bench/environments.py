@@ -15,9 +15,11 @@ FOLDER = ROOT / ".lab" / "bench"
 LABAPI = ("-e", str(ROOT / "middleware"), "-e", str(ROOT))
 
 PACKAGES: dict[str, tuple[str, ...]] = {
-    "celery": ("celery==5.7.*",),
+    "client": ("-e", f"{ROOT / 'client'}[openstack]"),
+    "celery": ("celery[redis]==5.7.*", "flower==2.*", "PyMySQL==1.*", "SQLAlchemy==2.*"),
     "servers": ("granian==2.*", "uWSGI==2.*", *LABAPI),
     "placement": ("openstack-placement==16.*", "uWSGI==2.*"),
+    "nova": ("nova==34.0.0",),
     "salt": ("salt==3008.*",),
 }
 

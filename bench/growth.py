@@ -1,6 +1,6 @@
 """Whether a request and a case cost the same in a small lab and in a large one.
 
-    python -m bench.growth [--quick]
+    python -m bench.run [--quick] growth
 
 Two installations on MariaDB are asked in turn: 10 hosts and 1,000 stored cases, 10,000 hosts and
 1,000,000 cases. Then the plans of the statements on the way of every case, on MariaDB and SQLite;
@@ -9,19 +9,17 @@ the run fails if one of them looks at a whole table.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import datetime
 import http.client
 import json
-import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import plans
-from bench.installation import Installation, add_hosts, host_uuid, mariadb, rabbitmq
+from bench.installation import Installation, add_hosts, host_uuid, on_servers
 from bench.report import Samples, percentile, table
 from bench.stored import add_cases
 from labapi.db import testcases
@@ -101,11 +99,7 @@ def measure(*, quick: bool) -> str:
 
 def _filled(stack: contextlib.ExitStack, folder: Path, hosts: int, cases: int) -> Installation:
     """Return an installation on MariaDB with so much in it."""
-    installation = Installation(
-        folder,
-        database=stack.enter_context(mariadb()),
-        broker=stack.enter_context(rabbitmq()),
-    )
+    installation = on_servers(stack, folder)
     database = installation.database()
     add_hosts(database, 1, hosts)
     add_cases(database, cases, hosts)
@@ -163,16 +157,3 @@ def _middle(samples: Samples) -> str:
 
 def _ratio(small: Size, large: Size, what: str) -> str:
     return f"{large.took[what].median / small.took[what].median:.2f}"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="a tenth of everything")
-    try:
-        print(measure(quick=parser.parse_args().quick))
-    except RuntimeError as error:
-        sys.exit(str(error))
-
-
-if __name__ == "__main__":
-    main()

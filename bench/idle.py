@@ -1,11 +1,10 @@
 """What the programs cost while there is nothing to do, and how long they take to start.
 
-python -m bench.idle [--quick]
+python -m bench.run [--quick] idle
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import tempfile
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from bench.installation import Installation, mariadb, rabbitmq
+from bench.installation import Installation, on_servers
 from bench.processes import Server
 from bench.report import table
 from labapi.db import testcases
@@ -29,12 +28,7 @@ def measure(*, quick: bool) -> str:
     seconds = QUICK_SECONDS if quick else SECONDS
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="labapi-bench-")))
-        installation = Installation(
-            folder,
-            database=stack.enter_context(mariadb()),
-            broker=stack.enter_context(rabbitmq()),
-            api__workers=2,
-        )
+        installation = on_servers(stack, folder, api__workers=2)
         database = installation.database()
         url = f"http://127.0.0.1:{installation.port}/v2.1/"
         api, answered = _started(stack, installation, "labapi-api", lambda _: _answers(url))
@@ -95,13 +89,3 @@ def _answers(url: str) -> bool:
 def _cpu(pid: int) -> float:
     times = psutil.Process(pid).cpu_times()
     return float(times.user + times.system)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="a shorter look")
-    print(measure(quick=parser.parse_args().quick))
-
-
-if __name__ == "__main__":
-    main()

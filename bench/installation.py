@@ -84,10 +84,11 @@ class Installation:
         migration.upgrade(database)
         return database
 
-    def program(self, name: str) -> Server:
-        """Start one of labapi's programs."""
-        argv = [str(BIN / name), "--config-file", str(self.file)]
-        return Server(argv, self.folder / f"{name}.log", self.environment())
+    def program(self, name: str, *more: str) -> Server:
+        """Start one of labapi's programs, with more arguments."""
+        argv = [str(BIN / name), "--config-file", str(self.file), *more]
+        log = self.folder / f"{'-'.join([name, *more[1:]])}.log"
+        return Server(argv, log, self.environment())
 
     def api(self) -> Server:
         """Start the API and wait until it takes requests."""
@@ -96,6 +97,16 @@ class Installation:
     def environment(self) -> dict[str, str]:
         """Return what other servers need to find this installation."""
         return {"PYTHONPATH": str(ROOT), "LABAPI_CONFIG": str(self.file)}
+
+
+def on_servers(stack: contextlib.ExitStack, folder: Path, **options: Any) -> Installation:
+    """Return one on MariaDB and RabbitMQ.
+
+    :param stack: gives back what it borrows of them
+    :param options: as :class:`Installation` takes them
+    """
+    database, broker = stack.enter_context(mariadb()), stack.enter_context(rabbitmq())
+    return Installation(folder, database=database, broker=broker, **options)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """What a list of many hosts costs: time, time to the first byte, memory.
 
-    python -m bench.list [--quick]
+    python -m bench.run [--quick] list
 
 ``GET /v2.1/slaves/detail`` in one page, two plugins of five methods for each host; placement lists
 as many resource providers, of which it has less to say. Both are asked in turn, over SQLite.
@@ -8,7 +8,6 @@ as many resource providers, of which it has less to say. Both are asked in turn,
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import http.client
 import tempfile
@@ -128,13 +127,3 @@ def _row(listing: Listing, reference: Listing) -> tuple[object, ...]:
 def _forget_peak(server: Server) -> None:
     for pid in server.pids():
         Path(f"/proc/{pid}/clear_refs").write_text("5")  # proc(5): resets VmHWM
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="fewer sizes and rounds")
-    print(measure(quick=parser.parse_args().quick))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,10 +1,11 @@
 """Sends requests over kept-alive connections as fast as they are answered.
 
-    python -m bench.load PORT PATH [--clients N] [--seconds S] [--header 'NAME: VALUE'] [--body B]
-                         [--expect TEXT]
+    python -m bench.load PORT PATH [--clients N] [--seconds S] [--most N]
+                         [--header 'NAME: VALUE'] [--body B ...] [--expect TEXT]
 
-A process of its own, without an HTTP library, so that it costs little beside the server. Prints
-JSON: ``requests``, ``seconds``, ``cpu`` (seconds of its own), ``latencies`` (milliseconds).
+A process of its own, without an HTTP library, so that it costs little beside the server. Of several
+bodies each client sends one. Prints JSON: ``requests``, ``seconds``, ``cpu`` (seconds of its own),
+``latencies`` (milliseconds).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.environments import ROOT
@@ -50,19 +52,24 @@ def run(
     *,
     clients: int,
     seconds: float,
+    most: int | None = None,
     headers: tuple[str, ...] = (),
-    body: str | None = None,
+    body: str | Sequence[str] | None = None,
     expect: str = "",
 ) -> Load:
     """Send requests from a process of its own.
 
+    :param most: requests after which it ends, if the seconds are not over before
+    :param body: of several, clients take one each in turn
     :param expect: what is in the body of every answer
     :raises RuntimeError: an answer was not 2xx or not as expected, or a connection was closed
     """
     argv = [sys.executable, "-m", "bench.load", str(port), path]
     argv += ["--clients", str(clients), "--seconds", str(seconds)]
+    argv += [] if most is None else ["--most", str(most)]
     argv += [f"--header={header}" for header in headers]
-    argv += [] if body is None else [f"--body={body}"]
+    bodies = [body] if isinstance(body, str) else body or ()
+    argv += [f"--body={text}" for text in bodies]
     argv += [f"--expect={expect}"]
     done = subprocess.run(
         argv, capture_output=True, text=True, cwd=ROOT, timeout=seconds + 2 * TIMEOUT, check=False
@@ -105,16 +112,18 @@ class _Client:
         return (time.perf_counter() - self._sent) * 1000
 
 
-def _send(port: int, request: bytes, expect: bytes, clients: int, seconds: float) -> Load:
+def _send(
+    port: int, requests: Sequence[bytes], expect: bytes, clients: int, seconds: float, most: int
+) -> Load:
     latencies: list[float] = []
     begin, cpu = time.perf_counter(), time.process_time()
     end = begin + seconds
     with selectors.DefaultSelector() as selector:
-        for _ in range(clients):
-            client = _Client(port, request, expect)
+        busy = sent = min(clients, most)
+        for number in range(busy):
+            client = _Client(port, requests[number % len(requests)], expect)
             selector.register(client.socket, selectors.EVENT_READ, client)
             client.send()
-        busy = clients
         while busy:
             ready = selector.select(TIMEOUT)
             if not ready:
@@ -124,7 +133,8 @@ def _send(port: int, request: bytes, expect: bytes, clients: int, seconds: float
                 if took is None:
                     continue
                 latencies.append(took)
-                if time.perf_counter() < end:
+                if sent < most and time.perf_counter() < end:
+                    sent += 1
                     key.data.send()
                 else:
                     selector.unregister(key.data.socket)
@@ -134,28 +144,36 @@ def _send(port: int, request: bytes, expect: bytes, clients: int, seconds: float
     return Load(len(latencies), elapsed, time.process_time() - cpu, latencies)
 
 
+def _request(arguments: argparse.Namespace, text: str | None) -> bytes:
+    body = (text or "").encode()
+    lines = [
+        f"{'GET' if text is None else 'POST'} {arguments.path} HTTP/1.1",
+        f"Host: 127.0.0.1:{arguments.port}",
+        "Accept: application/json",
+        *arguments.header,
+    ]
+    if text is not None:
+        lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("port", type=int)
     parser.add_argument("path")
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--most", type=int, default=sys.maxsize)
     parser.add_argument("--header", action="append", default=[])
-    parser.add_argument("--body")
+    parser.add_argument("--body", action="append", default=[])
     parser.add_argument("--expect", default="")
     arguments = parser.parse_args()
-    body = (arguments.body or "").encode()
-    lines = [
-        f"{'GET' if arguments.body is None else 'POST'} {arguments.path} HTTP/1.1",
-        f"Host: 127.0.0.1:{arguments.port}",
-        "Accept: application/json",
-        *arguments.header,
-    ]
-    if arguments.body is not None:
-        lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
-    request = "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+    requests = [_request(arguments, body) for body in arguments.body or [None]]
     expect = arguments.expect.encode()
-    load = _send(arguments.port, request, expect, arguments.clients, arguments.seconds)
+    load = _send(
+        *(arguments.port, requests, expect),
+        *(arguments.clients, arguments.seconds, arguments.most),
+    )
     sys.stdout.write(json.dumps(vars(load)))
 
 

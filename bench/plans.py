@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, event
 from bench.report import table
 from bench.stored import case_values
 from labapi.case import State
-from labapi.db import attempts, hosts, outputs, queue, testcases
+from labapi.db import attempts, host_states, hosts, outputs, queue, testcases
 from labapi.db.session import Database
 
 Step = tuple[str, str, Any]  # what it is for, the statement, its parameters
@@ -97,15 +97,18 @@ def _go_the_way_of_a_case(connection: Connection, recorder: Recorder) -> None:
     values = case_values(host)
     testcases.create(connection, values)
     recorder.label = "conductor: what waits"
-    queue.demand(connection, [host])
+    found = queue.demand(connection, [host])
     recorder.label = "conductor: claim"
-    (claimed,) = queue.claim(connection, {host: 8}, now)
+    (claimed,) = queue.waiting(connection, [host], 8)
+    host_states.lock(connection, [row.host for row in found])
+    queue.claim(connection, [claimed.id], {}, "plans-", now)
+    recorder.label = "conductor: what waits for any host"
+    queue.unplaced(connection, 0)
     recorder.label = "conductor: what the API gave"
     queue.given(connection, [claimed.uuid])
     recorder.label = "conductor: a report"
     locked = attempts.lock(connection, [claimed.uuid])[claimed.uuid]
-    ended = {"row": locked.id, "state": State.RUNNING, "started_at": now}
-    attempts.change(connection, [ended])
+    attempts.change(connection, {locked.id: {"state": State.RUNNING, "started_at": now}})
     for label, step in (
         ("conductor: sweep", lambda: queue.waiting_hosts(connection)),
         ("conductor: sweep", lambda: attempts.expired(connection, now)),

@@ -1,6 +1,6 @@
 """What a request for one host costs, through the whole pipeline and without it, and elsewhere.
 
-    python -m bench.request_path [--quick]
+    python -m bench.run [--quick] request-path
 
 ``GET /v2.1/slaves/{id}``, one process each, 16 kept-alive connections, and 64 for how long answers
 take. All servers run at the same time and are asked in turn; a ratio is the median of the rounds'
@@ -10,7 +10,6 @@ placement's is.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import statistics
 import sys
@@ -210,13 +209,3 @@ def _cells(times: Times) -> Sequence[str]:
 
 def _spread(times: Times) -> str:
     return times.p99.over(times.mean)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
-    print(measure(quick=parser.parse_args().quick))
-
-
-if __name__ == "__main__":
-    main()

@@ -2,7 +2,8 @@
 
     python -m bench.run [--quick] [NAME ...]
 
-Names: request-path, list, dispatch, idle, growth. Tables of a quick run are printed and not kept.
+Names: request-path, list, dispatch, agents, scheduler, idle, growth, start, plan. Tables of a quick
+run are printed and not kept.
 """
 
 from __future__ import annotations
@@ -22,7 +23,17 @@ from pathlib import Path
 from bench.environments import ROOT
 
 PAGE = ROOT / "docs" / "performance.md"
-NAMES = ("request-path", "list", "dispatch", "idle", "growth")
+NAMES = (
+    "request-path",
+    "list",
+    "dispatch",
+    "agents",
+    "scheduler",
+    "idle",
+    "growth",
+    "start",
+    "plan",
+)
 
 
 def machine() -> str:
@@ -70,7 +81,10 @@ def main() -> None:
         sys.stdout.flush()
         measure: Callable[..., str] = import_module(f"bench.{name.replace('-', '_')}").measure
         begin = time.monotonic()
-        tables = measure(quick=arguments.quick)
+        try:
+            tables = measure(quick=arguments.quick)
+        except RuntimeError as error:
+            sys.exit(f"{name}: {error}")
         sys.stdout.write(f"{tables}\n")
         sys.stdout.flush()
         if not arguments.quick:
