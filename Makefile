@@ -8,11 +8,11 @@ MINUTES ?= 2
 
 BIN = $(VENV)/bin
 # pip compares versions, not files: it runs again only when the packaging has changed.
-PACKAGING = setup.py middleware/setup.py
+PACKAGING = setup.py middleware/setup.py client/setup.py
 
-BENCHES = request-path list dispatch idle growth
+BENCHES = request-path list dispatch agents scheduler idle growth start plan
 
-.PHONY: run test chaos test-swift test-keystone test-middleware lint unit functional integration \
+.PHONY: run test chaos test-swift test-keystone test-middleware test-client lint unit functional integration \
 	samples clean help bench $(BENCHES:%=bench-%)
 
 help:
@@ -36,6 +36,9 @@ chaos: $(VENV)/.installed-test
 test-middleware:
 	@tests/middleware/run-isolated.sh
 
+test-client:
+	@tests/client/run-isolated.sh
+
 lint: $(VENV)/.installed-test
 	@VENV=$(VENV) tests/run.sh lint
 
@@ -56,18 +59,20 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: $(VENV)/bin/python $(PACKAGING)
 	@echo "installing labapi into $(VENV) (about a minute)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check -e ./middleware -e .
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e ./middleware -e ./client -e .
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	@echo "installing what the tests need into $(VENV)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check -e ./middleware -e '.[test]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e ./middleware -e ./client -e '.[test]'
 	@touch $@
 
-# etc/labapi.conf.sample and etc/policy.yaml.sample, from the code
+# etc/labapi.conf.sample, etc/policy.yaml.sample, the commands in docs/cli.md and client/lab.1, from the code
 samples: $(VENV)/.installed-test
 	@$(BIN)/oslo-config-generator --config-file etc/config-generator.conf
 	@$(BIN)/oslopolicy-sample-generator --namespace labapi --output-file etc/policy.yaml.sample
+	@$(BIN)/python etc/grafana/dashboard.py >etc/grafana/labapi.json
+	@$(BIN)/python -m labapi_client.cli.reference docs/cli.md client/lab.1
 
 clean:
-	rm -rf $(VENV) $(STATE) build middleware/build *.egg-info middleware/*.egg-info
+	rm -rf $(VENV) $(STATE) build middleware/build client/build *.egg-info middleware/*.egg-info client/*.egg-info
