@@ -92,9 +92,9 @@ setup(
             "http = labapi.agent.plugins.http:Http",
         ],
         "labapi.manage": [
-            "db_upgrade = labapi.cmd.manage:DBUpgrade",
-            "db_current = labapi.cmd.manage:DBCurrent",
-            "db_history = labapi.cmd.manage:DBHistory",
+            "db_upgrade = labapi.cmd.manage_db:DBUpgrade",
+            "db_current = labapi.cmd.manage_db:DBCurrent",
+            "db_history = labapi.cmd.manage_db:DBHistory",
             "db_purge = labapi.cmd.manage_purge:DBPurge",
             "agent_accept = labapi.cmd.manage_agents:AgentAccept",
             "agent_add = labapi.cmd.manage_agents:AgentAdd",

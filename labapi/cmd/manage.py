@@ -5,20 +5,27 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from importlib import metadata
 from typing import Any, NoReturn
 
 from cliff.app import App
 from cliff.command import Command
 from cliff.commandmanager import CommandManager
-from cliff.lister import Lister
 from oslo_config import cfg
 
 import labapi
 from labapi import config
-from labapi.db import migration
-from labapi.db.session import Database
 from labapi.exceptions import LabapiError
+
+
+class Commands(CommandManager):
+    """What there is, by name; only the command that runs is imported."""
+
+    def load_commands(self, namespace: str) -> None:
+        """Note the commands of a group; stevedore would import all of them."""
+        self.group_list.append(namespace)
+        for found in metadata.entry_points(group=namespace):
+            self.commands[found.name.replace("_", " ")] = found
 
 
 class Manage(App):
@@ -28,7 +35,7 @@ class Manage(App):
         super().__init__(
             description="Looks after a labapi installation.",
             version=labapi.__version__,
-            command_manager=CommandManager("labapi.manage"),
+            command_manager=Commands("labapi.manage"),
             deferred_help=True,
         )
         self.conf: cfg.ConfigOpts
@@ -86,42 +93,9 @@ class Operator(Command):
         """The configuration of the installation that is meant."""
         return self.app.conf
 
-
-class DBUpgrade(Operator):
-    """Bring the database's schema to the newest revision, or to the one given."""
-
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return a parser with the argument REVISION."""
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument("revision", nargs="?", default="head")
-        return parser
-
-    def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Run the migrations that are missing."""
-        database = Database(self.conf)
-        before = migration.current(database)
-        migration.upgrade(database, parsed_args.revision)
-        after = migration.current(database)
-        said = f"stays at {after}" if before == after else f"{before or 'empty'} -> {after}"
-        self.app.stdout.write(f"{database.shown}: {said}\n")
-
-
-class DBCurrent(Operator):
-    """Print the schema revision that the database has."""
-
-    def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Ask the database."""
-        self.app.stdout.write(f"{migration.current(Database(self.conf)) or 'empty'}\n")
-
-
-class DBHistory(Lister):
-    """List the schema's revisions, newest first."""
-
-    def take_action(
-        self, parsed_args: argparse.Namespace
-    ) -> tuple[Sequence[str], Sequence[tuple[str, ...]]]:
-        """Ask the migrations."""
-        return ("Revision", "Title"), migration.history()
+    def get_epilog(self) -> str:
+        """Return nothing: to say which distribution a command is of, cliff reads of all of them."""
+        return ""
 
 
 def main() -> NoReturn:

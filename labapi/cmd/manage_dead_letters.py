@@ -22,7 +22,7 @@ COLUMNS = ("Dropped_At", "By", "Routing_Key", "Size", "Cause")
 SHOWN_BYTES = 200  # of a body, with --long
 
 
-class DeadLetterList(Lister):
+class DeadLetterList(Operator, Lister):
     """List the messages that were dropped, oldest first: the last 1,000; times are UTC."""
 
     app: Manage

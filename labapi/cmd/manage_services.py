@@ -52,7 +52,7 @@ class Moment(FormattableColumn[Any]):
         return self._value.isoformat().replace("+00:00", "Z") if self._value else None
 
 
-class ServiceList(Lister):
+class ServiceList(Operator, Lister):
     """List the programs of the lab and whether they are up; times are UTC."""
 
     app: Manage
