@@ -70,10 +70,7 @@ class Policy:
         self._enforcer = policy.Enforcer(conf)
         self._enforcer.suppress_default_change_warnings = True
         self._enforcer.register_defaults(rules)
-        file = conf.oslo_policy.policy_file
-        if Path(conf.find_file(file) or file).is_dir():  # oslo.policy would go on without it
-            raise ConfigError(f"[oslo_policy] policy_file = {file}: this is a folder")
-        self._load(file)
+        self._load(_named(conf))
         # Otherwise it would look for a change in the middle of a request.
         self._enforcer.use_conf = False
         self._decide = functools.lru_cache(maxsize=DECISIONS)(self._ask)
@@ -160,6 +157,18 @@ class Policy:
             return {}
         self.check(context, f"{things}:show", context.project_id)
         return {"project_id": context.project_id}
+
+
+def _named(conf: cfg.ConfigOpts) -> str:
+    """Return what the configuration names; oslo.policy would go on without what it cannot read."""
+    file: str = conf.oslo_policy.policy_file
+    found = conf.find_file(file)
+    said = conf.get_location("policy_file", "oslo_policy")
+    if found is None and said and said.location is not cfg.Locations.opt_default:
+        raise ConfigError(f"[oslo_policy] policy_file = {file}: there is no such file")
+    if found is not None and Path(found).is_dir():
+        raise ConfigError(f"[oslo_policy] policy_file = {file}: this is a folder")
+    return file
 
 
 def _leaves(check: Any) -> Iterator[Any]:

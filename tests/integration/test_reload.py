@@ -48,6 +48,7 @@ class Running(NamedTuple):
 
 def configured(folder: Path, port: int, more: str = "") -> Path:
     (folder / "api-paste.ini").write_text(SHIPPED)
+    (folder / "policy.yaml").touch()
     config = folder / "labapi.conf"
     config.write_text(
         f"[DEFAULT]\nstate_path = {folder}/state\n[api]\nport = {port}\nworkers = 2\n{more}"
@@ -247,7 +248,7 @@ def test_new_workers_get_the_last_good_files(api: Running, tmp_path: Path) -> No
         os.kill(pid, signal.SIGKILL)
     until(lambda: len(new := _children(api.program.process.pid)) == 2 and not {*new} & {*workers})
     assert curl(f"{api.url}/v2.1/slaves") is not None
-    (tmp_path / "policy.yaml").unlink()
+    (tmp_path / "policy.yaml").write_text("")
     other.write_text(SHIPPED)
     api.reload()
 
@@ -261,6 +262,9 @@ def test_the_policy(api: Running, tmp_path: Path) -> None:
     assert "slaves:show" in curl(url)["forbidden"]["message"]
     policy.write_text('"slaves:shwo": "@"\n')
     api.refuse("policy.yaml: slaves:shwo: nothing asks for this rule; did you mean 'slaves:show'?")
+    assert "forbidden" in curl(url)
+    policy.unlink()
+    api.refuse("policy.yaml: there is no such file")
     assert "forbidden" in curl(url)
     policy.write_text('"slaves:show": "@"\n')
     api.reload()

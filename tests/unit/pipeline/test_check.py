@@ -513,6 +513,14 @@ def test_a_policy_that_is_a_folder(tmp_path: Path) -> None:
         policy.load(_with_policy(conf, tmp_path))
 
 
+def test_a_policy_that_is_not_there(tmp_path: Path) -> None:
+    conf = config.new()
+    conf([], project="labapi", default_config_files=[])
+    policy.load(conf)  # without it the defaults are in force
+    with pytest.raises(ConfigError, match=r"policy\.yml: there is no such file"):
+        policy.load(_with_policy(conf, tmp_path / "policy.yml"))
+
+
 def test_a_policy_with_rules_of_its_own(tmp_path: Path) -> None:
     file = tmp_path / "policy.yaml"
     file.write_text('"mine": "role:guest"\n"slaves:show": "rule:mine or rule:reader"\n')
