@@ -1,12 +1,13 @@
-"""Hosts that have announced themselves, and that have no agent behind them."""
+"""Hosts that have announced themselves, and that have no agent behind them; their leases."""
 
 from __future__ import annotations
 
 import datetime
+import uuid
 from typing import Any
 
 from labapi.conductor.heartbeats import said
-from labapi.db import hosts, services
+from labapi.db import hosts, leases, services
 from labapi.db.session import Database
 from labapi.rpc.messages import Announce, MethodDescription
 
@@ -31,3 +32,31 @@ def beat(database: Database, host: str, now: datetime.datetime | None = None) ->
     """Write down a sign of life that says nothing more."""
     moment = now or datetime.datetime.now(datetime.UTC)
     database.write(services.beat, services.AGENT, {host: None}, moment)
+
+
+def make_lease(
+    database: Database,
+    names: list[str] | None,
+    now: datetime.datetime | None = None,
+    *,
+    most: int = 100,
+    **values: Any,
+) -> str:
+    """Lease hosts to a project, and return the lease's UUID.
+
+    :param names: of the hosts; None for any
+    :param most: hosts that the project may lease
+    :param values: columns that are not as usual
+    """
+    row = {
+        "uuid": str(uuid.uuid4()),
+        "project_id": "p",
+        "user_id": "u",
+        "request_id": "req-1",
+        "hosts": names,
+        "count": 1 if names is None else len(names),
+        "seconds": 60.0,
+        "ends_at": None,
+    }
+    moment = now or datetime.datetime.now(datetime.UTC)
+    return database.write(leases.create, {**row, **values}, moment, most_hosts=most)

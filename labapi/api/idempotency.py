@@ -1,4 +1,4 @@
-"""``Idempotency-Key``: a POST that is sent again gets the first one's case.
+"""``Idempotency-Key``: a POST that is sent again gets what the first one has made.
 
 After draft-ietf-httpapi-idempotency-key-header: the key belongs to its project, and another body
 under the same key is refused.

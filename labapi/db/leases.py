@@ -10,7 +10,6 @@ host locks that host, too.
 from __future__ import annotations
 
 import datetime
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
@@ -27,6 +26,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.exc import IntegrityError
 
 from labapi.case import ACTIVE
 from labapi.db.models import Host, Lease, TestCase
@@ -46,6 +46,10 @@ _OPEN = (LeaseState.WAITING, LeaseState.ACTIVE)
 _COLUMNS = Lease.__table__.columns
 _ID = Lease.id == bindparam("row")
 _BY_UUID = select(*_COLUMNS).where(Lease.uuid == bindparam("uuid"))
+_BY_KEY = select(*_COLUMNS).where(Lease.idempotency == bindparam("key"))
+_TWIN = select(Lease.uuid).where(
+    or_(Lease.uuid == bindparam("uuid"), Lease.idempotency == bindparam("key"))
+)
 _BY_ID = select(*_COLUMNS).where(_ID)
 _STILL_OPEN = select(Lease.uuid).where(
     Lease.uuid.in_(bindparam("leases", expanding=True)), Lease.state.in_(_OPEN)
@@ -134,15 +138,21 @@ def create(
 ) -> str:
     """Make a lease, which takes the hosts that it names, and begins if nobody else runs there.
 
-    :param values: ``project_id, user_id, request_id, note, hosts`` (names or None), ``count,
-        placement, keys, seconds, ends_at``
+    :param values: ``uuid, project_id, user_id, request_id, hosts`` (names or None), ``count,
+        seconds, ends_at`` and others that are not null
     :param most_hosts: that a project may have in leases that have not ended
-    :returns: its UUID
+    :returns: its UUID, or that of the lease that has its ``idempotency`` already
     :raises Conflict: a host is leased or benched, or has just been taken off the list
     :raises Forbidden: the project would have too many
     """
-    row = {"uuid": str(uuid.uuid4()), "state": LeaseState.WAITING, "created_at": now, **values}
-    made = connection.execute(insert(Lease), row)
+    row = {"state": LeaseState.WAITING, "created_at": now, "idempotency": None, **values}
+    try:
+        made = connection.execute(insert(Lease), row)
+    except IntegrityError:
+        # Another request with the same key was faster, or this transaction was committed and its
+        # answer lost.
+        twin = {"uuid": row["uuid"], "key": row["idempotency"]}
+        return str(connection.execute(_TWIN, twin).scalar_one())
     (number,) = made.inserted_primary_key or (0,)
     # It is there before they are counted, and they are locked: of two that are made at once, one
     # sees the other.
@@ -232,6 +242,11 @@ def end(
 def get(connection: Connection, lease: str) -> Record | None:
     """Return the lease with this UUID."""
     return connection.execute(_BY_UUID, {"uuid": lease}).one_or_none()
+
+
+def with_key(connection: Connection, idempotency: str) -> Record | None:
+    """Return the lease that was made with this digest of an Idempotency-Key."""
+    return connection.execute(_BY_KEY, {"key": idempotency}).one_or_none()
 
 
 def over(connection: Connection, leases: Iterable[str]) -> set[str]:

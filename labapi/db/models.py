@@ -208,6 +208,7 @@ class Lease(Base):
     __tablename__ = "leases"
     __table_args__ = (
         UniqueConstraint("uuid"),
+        UniqueConstraint("idempotency"),
         Index("ix_leases_state_id", "state", "id"),
         Index("ix_leases_project_id_id", "project_id", "id"),
         _MYSQL,
@@ -233,6 +234,9 @@ class Lease(Base):
     ends_at: Mapped[datetime.datetime | None]
     ended_at: Mapped[datetime.datetime | None]
     ended_by: Mapped[str | None] = mapped_column(String(255))
+    # Digest of project and Idempotency-Key, and of the body that came with it.
+    idempotency: Mapped[str | None] = mapped_column(String(64))
+    body_digest: Mapped[str | None] = mapped_column(String(64))
 
 
 class FormerHost(Base):

@@ -10,6 +10,7 @@ import pytest
 
 from labapi.db import groups, leases, services
 from labapi.db.session import Record
+from tests.hosts import make_lease
 from tests.lab import HOST, ROOT, Gate, Lab, ask
 from tests.processes import until
 
@@ -58,17 +59,7 @@ def foreign(lab: Lab) -> Iterator[Record]:
 
 
 def lease(lab: Lab) -> Record:
-    values = {
-        "project_id": "other",
-        "user_id": "u",
-        "request_id": "req-1",
-        "hosts": [HOST],
-        "count": 1,
-        "seconds": SECONDS,
-    }
-    blank = dict.fromkeys(("note", "placement", "keys", "ends_at"))
-    now = datetime.datetime.now(datetime.UTC)
-    made = lab.database.write(leases.create, {**blank, **values}, now, most_hosts=10)
+    made = make_lease(lab.database, [HOST], project_id="other", seconds=SECONDS)
     found = lab.database.read(leases.get, made)
     assert found is not None
     return found

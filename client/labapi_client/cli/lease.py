@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
+import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,13 +67,8 @@ class LeaseCreate(LabShow):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Fields:
         """Tell the lab."""
-        return self.fields(
-            self.lab.leases.create(
-                **_wanted(parsed_args),
-                seconds=parsed_args.seconds,
-                until=parsed_args.until,
-            )
-        )
+        end = {"seconds": parsed_args.seconds, "until": parsed_args.until}
+        return self.fields(_create(self, **_wanted(parsed_args), **end))
 
 
 class LeaseRenew(LabShow):
@@ -130,13 +127,15 @@ class LeaseRun(LabCommand):
         """Lease, run, and end the lease whatever happens."""
         if not parsed_args.command:
             raise UsageError("there is no program to run; put it behind the hosts and --")
-        wanted = parsed_args.seconds
-        lease = self.lab.leases.create(**_wanted(parsed_args), seconds=wanted)
+        wanted, hosts = parsed_args.seconds, _wanted(parsed_args)
+        lease = None
         try:
             with Child() as child:
+                lease = _create(self, **hosts, seconds=wanted)
                 return self._run(child, self._begun(lease), parsed_args.command, wanted)
         finally:
-            self._end(lease)
+            if lease is not None:
+                self._end(lease)
 
     def _begun(self, lease: Lease) -> Lease:
         """Wait until a lease begins.
@@ -174,6 +173,19 @@ class LeaseRun(LabCommand):
             self.lab.leases.delete(lease.id)
         except LabError as error:  # what came of the program counts
             self.say(f"lease {lease.id} is not ended: {error}")
+
+
+def _create(command: LabCommand, **wanted: Any) -> Lease:
+    """Make a lease; whoever stops this in the middle has none afterwards."""
+    leases, key = command.lab.leases, uuid.uuid4().hex
+    try:
+        return leases.create(**wanted, idempotency_key=key)
+    except (KeyboardInterrupt, SystemExit):
+        command.say("looks whether the lease is there, to end it; Ctrl-C does not wait for that")
+        with suppress(LabError):
+            # The same request again says which it is.
+            leases.delete(leases.create(**wanted, idempotency_key=key).id)
+        raise
 
 
 def _add_lease(parser: argparse.ArgumentParser) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Sequence
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -88,6 +89,7 @@ class Leases(Manager):
         until: datetime.datetime | str | None = None,
         note: str | None = None,
         keys: Sequence[str] | None = None,
+        idempotency_key: str | None = None,
     ) -> Lease:
         """Lease hosts to this project, and return the lease; it may have to wait.
 
@@ -99,6 +101,7 @@ class Leases(Manager):
         :param until: until when it lasts, instead, as a time or as ISO 8601
         :param note: what it is for
         :param keys: ssh public keys that let in while it is active, where agents are set up for it
+        :param idempotency_key: the same key makes no second lease; one is made up if there is none
         :raises Conflict: a host cannot be leased now; the message says why
         """
         body = {
@@ -106,7 +109,8 @@ class Leases(Manager):
             **{"group": group, "zone": zone, "seconds": seconds, "until": until, "note": note},
             "keys": keys,
         }
-        return self._lease("POST", self.PATH, body)
+        key = idempotency_key or uuid.uuid4().hex
+        return self._lease("POST", self.PATH, body, {"Idempotency-Key": key})
 
     def renew(
         self,
@@ -125,8 +129,16 @@ class Leases(Manager):
         """End a lease."""
         self._lab.request("DELETE", self._item(lease))
 
-    def _lease(self, method: str, path: str, body: dict[str, Any] | None = None) -> Lease:
+    def _lease(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Lease:
         given = {name: value for name, value in (body or {}).items() if value is not None}
-        answer = self._lab.request(method, path, body=given if body is not None else None)
+        answer = self._lab.request(
+            method, path, body=given if body is not None else None, headers=headers
+        )
         found: Lease = answer.decode(Lease)
         return found

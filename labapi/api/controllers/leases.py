@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import webob
 from oslo_config import cfg
 
 from labapi import json_schema, ssh_keys
-from labapi.api import host_guard, lookup, pagination, parameters, placements
+from labapi.api import host_guard, idempotency, lookup, pagination, parameters, placements
 from labapi.api.access import ADMIN, MEMBER, OWN, READER, Policy, rule
 from labapi.api.controllers import Controller
 from labapi.api.request import Request, json_response
@@ -102,16 +103,23 @@ class Leases(Controller):
         """Make a lease."""
         request.query()
         self._policy.check(request.context, "leases:create")
-        body = request.json_object(MAX_DEPTH)
+        body, digest = request.json_object(MAX_DEPTH), request.body_digest()
         json_schema.check(bodies.CREATE, body)
-        made = self._database.write(
-            leases.create,
-            self._row(request, body),
-            datetime.datetime.now(datetime.UTC),
-            most_hosts=self._conf.scheduler.max_leased_hosts,
-        )
-        response = json_response(self._whole(lookup.lease(self._database, made)), 201)
-        response.headers["Location"] = f"{request.path_url.rstrip('/')}/{made}"
+        key = idempotency.key_of(request)
+        lease = self._database.read(leases.with_key, key) if key else None
+        if lease is None:
+            made = self._database.write(
+                leases.create,
+                self._row(request, body)
+                | {"idempotency": key, "body_digest": digest if key else None},
+                datetime.datetime.now(datetime.UTC),
+                most_hosts=self._conf.scheduler.max_leased_hosts,
+            )
+            lease = lookup.lease(self._database, made)
+        if key:
+            idempotency.check_same(lease.body_digest, digest)
+        response = json_response(self._whole(lease), 201)
+        response.headers["Location"] = f"{request.path_url.rstrip('/')}/{lease.uuid}"
         return response
 
     def update(self, request: Request, lease_id: str) -> webob.Response:
@@ -151,6 +159,7 @@ class Leases(Controller):
         seconds, until = self._time(body)
         named = self._named(request, body) if "hosts" in body else None
         return {
+            "uuid": str(uuid.uuid4()),
             "project_id": context.project_id,
             "user_id": context.user_id,
             "request_id": context.request_id,

@@ -62,6 +62,15 @@ def test_a_post_is_sent_again_under_the_same_key(first: Say) -> None:
     assert one.headers["Idempotency-Key"] == two.headers["Idempotency-Key"]
 
 
+def test_a_lease_is_asked_for_again_under_the_same_key() -> None:
+    made = Say(201, {"id": "1", "state": "active"})
+    with Scripted(Say(broken=True), made) as server, labapi_client.connect(server.url) as lab:
+        assert lab.leases.create(["lab-1"], seconds=60).id == "1"
+        one, two = server.asked
+    assert one.body == two.body == b'{"hosts":["lab-1"],"seconds":60}'
+    assert one.headers["Idempotency-Key"] == two.headers["Idempotency-Key"]
+
+
 @pytest.mark.parametrize("first", [fault(503, "serviceUnavailable"), Say(broken=True)])
 def test_what_changes_something_is_sent_once(first: Say) -> None:
     with Scripted(first, Say(202, CASE)) as server, labapi_client.connect(server.url) as lab:

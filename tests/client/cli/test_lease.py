@@ -13,6 +13,7 @@ import pytest
 from tests.client.alone.scripted import Say, Scripted
 from tests.client.cli.conftest import Type
 from tests.lab import HOST
+from tests.processes import until
 from tests.programs import BIN
 
 
@@ -128,6 +129,29 @@ def test_what_ends_the_command_ends_a_lease_that_waits() -> None:
             assert child.returncode == 128 + signal.SIGTERM
         asked = [(asked.method, asked.path) for asked in server.asked]
     assert (asked[0], asked[-1]) == (("POST", "/v2.1/leases"), ("DELETE", "/v2.1/leases/1"))
+
+
+@pytest.mark.parametrize(
+    "command", [("create", HOST, "--seconds", "60"), ("run", HOST, "--", "echo", "never")]
+)
+def test_ctrl_c_before_the_answer_leaves_no_lease(command: tuple[str, ...]) -> None:
+    late = Say(200, b"x" * 1000, drips=1.0)
+    with Scripted(late, Say(201, {"id": "1", "state": "active"}), Say(204, b"")) as server:
+        lab = ["env", "--default-signal=INT", BIN / "lab", "--url", server.url, "lease", *command]
+        with subprocess.Popen(
+            lab, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as child:
+            until(lambda: server.asked)
+            child.send_signal(signal.SIGINT)
+            said = child.communicate(timeout=60)
+            assert child.returncode == 130
+        first, again, end = server.asked
+    assert said == (
+        "",
+        "looks whether the lease is there, to end it; Ctrl-C does not wait for that\n",
+    )
+    assert first.headers["Idempotency-Key"] == again.headers["Idempotency-Key"]
+    assert (again.body, end.method, end.path) == (first.body, "DELETE", "/v2.1/leases/1")
 
 
 def test_a_program_that_is_not_there(type_: Type) -> None:

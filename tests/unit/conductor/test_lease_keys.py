@@ -9,6 +9,7 @@ import pytest
 from labapi.conductor import lease_keys
 from labapi.db import leases
 from labapi.rpc.messages import Heartbeat, KeysHeld, LeaseKeys
+from tests.hosts import make_lease
 from tests.unit.conductor.conftest import Parts
 
 KEY = "ssh-ed25519 AAAA"
@@ -19,17 +20,8 @@ def now(seconds: float = 0.0) -> datetime.datetime:
 
 
 def lease(parts: Parts, keys: list[str] | None) -> tuple[str, int]:
-    values = {
-        "project_id": f"p-{parts.host}",
-        "user_id": "u",
-        "request_id": "req-1",
-        "hosts": [parts.host],
-        "count": 1,
-        "keys": keys,
-        "seconds": 600.0,
-    }
-    blank = dict.fromkeys(("note", "placement", "ends_at"))
-    made = parts.database.write(leases.create, {**blank, **values}, now(), most_hosts=10)
+    whose = {"project_id": f"p-{parts.host}", "keys": keys, "seconds": 600.0}
+    made = make_lease(parts.database, [parts.host], **whose)
     found = parts.database.read(leases.get, made)
     assert found is not None
     return made, found.id

@@ -20,7 +20,7 @@ from labapi.db.session import Database, Record
 from labapi.scheduler.host_manager import HostManager
 from labapi.scheduler.spec import Placement, stored
 from labapi.servicegroup import driver
-from tests.hosts import announce, beat
+from tests.hosts import announce, beat, make_lease
 from tests.unit.db.test_testcases import add
 
 NOW = datetime.datetime(2026, 11, 21, 8, 0, tzinfo=datetime.UTC)
@@ -52,17 +52,10 @@ class Yard:
     def lease(self, count: int, project: str = "p", **values: Any) -> str:
         row = {
             "project_id": f"{project}-{self.rack}",
-            "user_id": "u",
-            "request_id": "req-1",
-            "note": None,
-            "hosts": None,
             "count": count,
             "placement": stored(Placement(requires=(f"rack={self.rack}",))),
-            "keys": None,
-            "seconds": 60.0,
-            "ends_at": None,
         }
-        made = self.database.write(leases.create, {**row, **values}, NOW, most_hosts=100)
+        made = make_lease(self.database, None, NOW, **{**row, **values})
         self._made.append(self.get(made))
         return made
 

@@ -19,6 +19,7 @@ from labapi.plans.entry import Retry, Rules
 from labapi.rpc import messages
 from labapi.rpc.messages import CaseChanged, CaseResult, RunCase, Wake
 from tests import plans_to_run as rows
+from tests.hosts import make_lease
 from tests.plans_to_run import entry, parallel, serial
 from tests.unit.conductor.conftest import Parts
 
@@ -250,10 +251,7 @@ def test_a_plan_that_is_cancelled_before_it_begins_says_when_it_began(parts: Par
 
 def test_an_entry_whose_lease_has_ended_does_not_wait_for_it(mover: Mover) -> None:
     now = datetime.datetime.now(datetime.UTC)
-    about: dict[str, Any] = {"project_id": "lab", "user_id": None, "request_id": "r", "note": "x"}
-    about |= {"hosts": [mover.parts.host], "count": 1, "placement": {}, "keys": None}
-    about |= {"seconds": 60.0, "ends_at": None}
-    lease = mover.parts.database.write(leases.create, about, now, most_hosts=10)
+    lease = make_lease(mover.parts.database, [mover.parts.host], now, project_id="lab")
     within = {"columns": {"host": None, "placement": {"lease": lease}}}
     mover.add(serial({}, within, {**within, "always": True}, {"always": True}))
     row = mover.parts.database.read(leases.get, lease)

@@ -4,6 +4,7 @@ import datetime
 import threading
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from labapi.db.leases import LeaseState
 from labapi.db.models import Host
 from labapi.db.session import Database, Record
 from labapi.exceptions import Conflict, Forbidden
-from tests.hosts import announce
+from tests.hosts import announce, make_lease
 from tests.unit.db.test_testcases import add
 
 NOW = datetime.datetime(2026, 11, 21, 8, 0, tzinfo=datetime.UTC)
@@ -41,20 +42,8 @@ class Bench:
     def lease(
         self, hosts: list[str] | None, project: str = "p", most: int = 100, **values: Any
     ) -> Record:
-        row = {
-            "project_id": self.project(project),
-            "user_id": "u",
-            "request_id": "req-1",
-            "note": None,
-            "hosts": hosts,
-            "count": 1 if hosts is None else len(hosts),
-            "placement": None,
-            "keys": None,
-            "seconds": 60.0,
-            "ends_at": None,
-        }
-        made = self.database.write(leases.create, {**row, **values}, NOW, most_hosts=most)
-        return self.get(made)
+        owner = {"project_id": self.project(project)}
+        return self.get(make_lease(self.database, hosts, NOW, most=most, **owner, **values))
 
     def get(self, lease: str) -> Record:
         found = self.database.read(leases.get, lease)
@@ -93,6 +82,19 @@ def test_a_lease_of_idle_hosts_begins_at_once(bench: Bench) -> None:
     assert bench.database.read(leases.held, lease.id) == [first, second]
     assert [bench.is_closed(first, p) for p in ("p", "q")] == [False, True]
     assert not bench.is_closed(other, "q")
+
+
+def test_of_requests_with_one_key_one_makes_a_lease(bench: Bench) -> None:
+    host, key = bench.host("a"), uuid.uuid4().hex
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: bench.lease([host], idempotency=key).uuid, range(8)))
+    assert len(set(made)) == 1
+    assert bench.database.read(leases.with_key, key).uuid == made[0]
+
+
+def test_a_lease_whose_answer_was_lost_is_found_again(bench: Bench) -> None:
+    host, lease = bench.host("a"), str(uuid.uuid4())
+    assert [bench.lease([host], uuid=lease).uuid for _ in range(2)] == [lease, lease]
 
 
 def test_it_ends_for_good_and_once(bench: Bench) -> None:

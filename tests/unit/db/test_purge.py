@@ -25,6 +25,7 @@ from labapi.db.models import FormerHost, OutputChunk
 from labapi.db.purge import Old, Purge
 from labapi.db.session import Database
 from tests import plans_to_run
+from tests.hosts import make_lease
 from tests.unit.db.test_testcases import add
 
 DAY = datetime.timedelta(days=1)
@@ -41,12 +42,9 @@ def finished(database: Database, at: datetime.datetime = LONG_AGO, **values: Any
 
 def a_lease(database: Database) -> str:
     """Make one that nobody would find hosts for."""
-    row = {
-        **{"project_id": f"p-{uuid.uuid4().hex[:8]}", "user_id": "u", "request_id": "req-1"},
-        **{"note": None, "hosts": None, "count": 1, "placement": {"requires": ["rack=none"]}},
-        **{"keys": None, "seconds": 60.0, "ends_at": None},
-    }
-    return database.write(leases.create, row, LONG_AGO, most_hosts=1)
+    nowhere = {"requires": ["rack=none"]}
+    whose = f"p-{uuid.uuid4().hex[:8]}"
+    return make_lease(database, None, LONG_AGO, project_id=whose, placement=nowhere)
 
 
 def ended_lease(database: Database, at: datetime.datetime = LONG_AGO) -> str:

@@ -99,8 +99,11 @@ def _leases() -> None:
         sa.Column("ends_at", MOMENT),
         sa.Column("ended_at", MOMENT),
         sa.Column("ended_by", sa.String(255)),
+        sa.Column("idempotency", sa.String(64)),
+        sa.Column("body_digest", sa.String(64)),
         sa.PrimaryKeyConstraint("id", name="pk_leases"),
         sa.UniqueConstraint("uuid", name="uq_leases_uuid"),
+        sa.UniqueConstraint("idempotency", name="uq_leases_idempotency"),
     )
     add_index("ix_leases_state_id", "leases", "state", "id")
     add_index("ix_leases_project_id_id", "leases", "project_id", "id")
