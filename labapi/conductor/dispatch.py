@@ -16,7 +16,7 @@ from labapi.conductor.giving import Giving
 from labapi.conductor.meters import Meters
 from labapi.conductor.placing import Placed, Placing
 from labapi.db import hosts as host_queries
-from labapi.db import queue, testcases
+from labapi.db import queue, removal, testcases
 from labapi.db.session import Database, Record
 from labapi.exceptions import BrokerUnavailable
 from labapi.rpc import signing
@@ -106,8 +106,14 @@ class Dispatcher:
     def sweep(self) -> None:
         """Claim all that waits and can be claimed, whatever was said of it, and send it."""
         now = datetime.datetime.now(datetime.UTC)
-        for placed in self._placing.sweep(self._database.read(queue.waiting_hosts), now):
+        waiting = self._database.read(queue.waiting_hosts)
+        for placed in self._placing.sweep([row.host for row in waiting if row.listed], now):
             self._tell(placed)
+        for host in [row.host for row in waiting if not row.listed]:
+            # A plan goes on after its host was removed; a case may be made at that moment.
+            while ended := self._database.write(removal.end_unlisted, host, now):
+                LOG.warning("%d cases of %s ended: it is off the list of hosts", len(ended), host)
+                self._tell(Placed(ended=ended))
 
     def _obeys(self, host: Record) -> bool:
         return signing.trusts(host.trusted_keys, signing.key_of(self._publisher.signer))

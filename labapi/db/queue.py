@@ -37,10 +37,14 @@ PAGE = 50  # cases of one project and rank that are looked at together
 MOST = 1000  # cases that are looked at together
 
 # Statements are built once: building one takes longer than running it.
-_WAITING_HOSTS = (
+_WAITED_FOR_BY_NAME = (
     select(TestCase.host)
     .where(TestCase.state == State.QUEUED, TestCase.host.is_not(None))
     .distinct()
+    .subquery("waited_for")
+)
+_WAITING_HOSTS = select(_WAITED_FOR_BY_NAME.c.host, Host.id.is_not(None).label("listed")).outerjoin(
+    Host, Host.host == _WAITED_FOR_BY_NAME.c.host
 )
 _LOAD = (
     select(TestCase.host, func.count().label("active"))
@@ -200,9 +204,9 @@ _GIVEN = Prepared(
 )
 
 
-def waiting_hosts(connection: Connection) -> list[str]:
-    """Return the names of hosts that cases wait for."""
-    return [row.host for row in connection.execute(_WAITING_HOSTS)]
+def waiting_hosts(connection: Connection) -> Sequence[Record]:
+    """Return the hosts that cases wait for: ``host``, and whether it is ``listed``."""
+    return connection.execute(_WAITING_HOSTS).all()
 
 
 def load(connection: Connection, hosts: Iterable[str]) -> dict[str, int]:

@@ -23,7 +23,7 @@ _COUNT = (
 )
 _LISTED = select(Host.id).where(Host.host == bindparam("host"))
 
-WAITED = "an operator removed the host that the case waited for"
+WAITED = "the host that the case waited for is off the list of hosts"
 HAD_IT = "an operator removed the host while it had the case"
 
 
@@ -72,6 +72,13 @@ def remove(database: Database, host: str, now: datetime.datetime) -> Removed:
     active = database.write(_end_active, host, now)
     last = database.write(_take_off, host, now)
     return Removed(last.listed, waiting + last.waiting, active + last.active)
+
+
+def end_unlisted(connection: Connection, host: str, now: datetime.datetime) -> list[str]:
+    """End cases that wait for a host which is off the list, and return their UUIDs."""
+    if connection.execute(_LISTED, {"host": host}).first() is not None:
+        return []
+    return _end_waiting(connection, host, now)
 
 
 def _take_off(connection: Connection, host: str, now: datetime.datetime) -> Removed:

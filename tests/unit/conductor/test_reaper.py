@@ -9,7 +9,7 @@ import pytest
 from labapi.case import Reason, State
 from labapi.conductor.hearing import Hearing
 from labapi.conductor.reaper import Reaper
-from labapi.db import attempts, hosts, outputs, queue
+from labapi.db import attempts, hosts, outputs, queue, removal
 from labapi.rpc.messages import CancelCase, CaseChanged, CaseStarted, Output, RunCase
 from tests.unit.conductor.conftest import Parts
 
@@ -237,6 +237,16 @@ def test_what_waited_for_nobody_is_found_by_the_sweep(parts: Parts) -> None:
     case = parts.add()
     parts.sweep(now())
     assert case in [command.case for command in parts.outbox.take(RunCase)]
+
+
+def test_what_waits_for_a_host_that_was_removed_ends(parts: Parts) -> None:
+    removal.remove(parts.database, parts.host, now())
+    cases = [parts.add() for _ in range(2)]  # a plan goes on
+    parts.sweep(now())
+    for case in cases:
+        row = parts.get(case)
+        assert (row.state, row.result, row.reason) == (State.FINISHED, "ERROR", "host_removed")
+    assert {event.case for event in parts.outbox.take(CaseChanged)} == {*cases}
 
 
 def test_finished_cases_stay_as_they_are(parts: Parts, running: str) -> None:

@@ -69,7 +69,7 @@ def test_claim_takes_the_oldest_and_each_with_an_attempt_of_its_own(
     assert [case.state for case in stored] == ["running", "running", "queued"]
     (demand,) = database.read(queue.demand, [host, "stranger"])
     assert (demand.host, demand.slots, demand.active) == (host, 2, 2)
-    assert host in database.read(queue.waiting_hosts)
+    assert (host, True) in database.read(queue.waiting_hosts)
     claim(database, host, 1, NOW)
     assert database.read(queue.demand, [host]) == []
 
