@@ -32,10 +32,11 @@ def files(tmp_path: Path) -> Path:
 
 def outcome(folder: Path, *more: str) -> tuple[int, str]:
     """Run the tests of a folder and return the status and the last line."""
+    alone = {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "tests.again", *more],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, **alone},
         capture_output=True,
         text=True,
         check=False,
@@ -45,9 +46,10 @@ def outcome(folder: Path, *more: str) -> tuple[int, str]:
 
 @pytest.mark.parametrize("processes", ["0", "2"])
 def test_what_failed_by_chance(files: Path, processes: str) -> None:
-    status, said = outcome(files, "-n", processes)
+    shared = ("-p", "xdist.plugin", "-n", processes)
+    status, said = outcome(files, *shared)
     assert (status, said.split(" in ")[0]) == (1, "1 failed, 2 passed")
-    status, said = outcome(files, "-n", processes, "--again")
+    status, said = outcome(files, *shared, "--again")
     assert (status, said.split(" in ")[0]) == (0, "2 passed")
 
 
