@@ -75,6 +75,12 @@ class Manage(App):
             self.stderr.write(f"labapi-manage: {error}\n")
             return 1
 
+    def interact(self) -> None:
+        """Say how it is used: there is no interactive mode."""
+        self.parser.print_usage(self.stderr)
+        self.stderr.write("labapi-manage: there is no command; 'labapi-manage help' lists them\n")
+        sys.exit(2)
+
     def configure_logging(self) -> None:
         """Keep the remarks of libraries off the terminal."""
         super().configure_logging()

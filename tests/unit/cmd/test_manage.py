@@ -1,10 +1,14 @@
-"""What ``labapi-manage`` imports: the command that runs."""
+"""What ``labapi-manage`` imports, the command that runs, and what it says without one."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from labapi.cmd.manage import Manage
 
 PROGRAM = """
 import sys
@@ -22,3 +26,21 @@ def test_only_what_the_command_needs_is_imported(tmp_path: Path) -> None:
         check=False,
     )
     assert (done.stdout.splitlines()[-1:], done.stderr) == (["[]"], "")
+
+
+@pytest.mark.parametrize("options", [[], ["--state-path", "labapi"]])
+def test_without_a_command_it_says_how_it_is_used(
+    options: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["labapi-manage", *options])
+    with pytest.raises(SystemExit) as ended:
+        Manage().run(options)
+    assert ended.value.code == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith("usage: labapi-manage ")
+    assert err.endswith("labapi-manage: there is no command; 'labapi-manage help' lists them\n")
