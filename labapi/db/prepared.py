@@ -14,11 +14,12 @@ from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, Connection, Result, Select
+from sqlalchemy import BindParameter, Connection, Result, Select, exc
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.dml import ReturningInsert
 
+from labapi.db import outage
 from labapi.db.session import Record
 
 # SQLAlchemy's own: it logs statements at this level.
@@ -127,8 +128,15 @@ class Prepared:
             given = parameters if plan.order is None else [parameters[name] for name in plan.order]
             cursor.execute(plan.sql, given)
             return plan, cursor.fetchall()
-        except dialect.loaded_dbapi.Error:
-            # What an error means for the connection, SQLAlchemy knows.
+        except dialect.loaded_dbapi.Error as error:
+            again: Any = exc.DBAPIError.instance(
+                plan.sql, None, error, dialect.loaded_dbapi.Error, dialect=dialect
+            )
+            if outage.is_worth_a_retry(again):
+                # The transaction is gone, with all that it had changed: another one must not begin
+                # in its middle.
+                raise again from error
+            # What any other error means for the connection, SQLAlchemy knows.
             return None
         finally:
             cursor.close()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pymysql
 import pytest
 import sqlalchemy
-from sqlalchemy import bindparam, event, exc, select
+from sqlalchemy import Connection, bindparam, event, exc, select, update
 
 from labapi.db import hosts, services, testcases
 from labapi.db.models import Host, Service
@@ -205,3 +207,36 @@ def test_a_connection_that_died_is_replaced(database: Database, name: str) -> No
     found = database.read(PREPARED.one_or_none, values)
     assert found is not None
     assert found.host == name
+
+
+def test_a_transaction_that_lost_a_deadlock_begins_again(database: Database) -> None:
+    if database.url.get_backend_name() == "sqlite":
+        pytest.skip("SQLite has one writer at a time")
+    one, other, *more = [announce(database, uuid.uuid4().hex, NOW, slots=1) for _ in range(20)]
+    prepared = Prepared(select(Host.id).where(Host.host == bindparam("name")).with_for_update())
+    both_hold = threading.Barrier(2, timeout=60)
+    tries: list[int] = []
+
+    def slots(connection: Connection, names: list[str]) -> None:
+        connection.execute(update(Host).where(Host.host.in_(names)).values(slots=7))
+
+    def loses(connection: Connection) -> None:
+        tries.append(len(tries))
+        slots(connection, [one])
+        if len(tries) == 1:
+            both_hold.wait()
+        prepared.one_or_none(connection, {"name": other})
+
+    def wins(connection: Connection) -> None:
+        slots(connection, [other, *more])  # MariaDB ends the one that has changed less
+        both_hold.wait()
+        connection.execute(select(Host.id).where(Host.host == one).with_for_update())
+
+    with ThreadPoolExecutor(1) as pool:
+        beside = pool.submit(database.write, wins)
+        database.write(loses)
+        beside.result(timeout=60)
+    found = database.read(hosts.named, one)
+    assert found is not None
+    assert found.slots == 7, "what it had changed before is not lost"
+    assert tries == [0, 1]
