@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -163,12 +164,26 @@ def _named(conf: cfg.ConfigOpts) -> str:
     """Return what the configuration names; oslo.policy would go on without what it cannot read."""
     file: str = conf.oslo_policy.policy_file
     found = conf.find_file(file)
-    said = conf.get_location("policy_file", "oslo_policy")
-    if found is None and said and said.location is not cfg.Locations.opt_default:
+    if found is None and _is_said(conf, "policy_file"):
         raise ConfigError(f"[oslo_policy] policy_file = {file}: there is no such file")
     if found is not None and Path(found).is_dir():
         raise ConfigError(f"[oslo_policy] policy_file = {file}: this is a folder")
+    for folder in conf.oslo_policy.policy_dirs:
+        found = conf.find_file(folder)
+        if found is None and not _is_said(conf, "policy_dirs"):
+            continue
+        try:
+            os.listdir(found or folder)
+        except OSError as error:
+            problem = f"[oslo_policy] policy_dirs = {folder}: {error.strerror}"
+            raise ConfigError(problem) from error
     return file
+
+
+def _is_said(conf: cfg.ConfigOpts, option: str) -> bool:
+    """Say whether the configuration names it, and not only the default."""
+    said = conf.get_location(option, "oslo_policy")
+    return said is not None and said.location is not cfg.Locations.opt_default
 
 
 def _leaves(check: Any) -> Iterator[Any]:

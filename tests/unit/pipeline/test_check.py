@@ -520,6 +520,18 @@ def test_a_policy_that_is_not_there(tmp_path: Path) -> None:
         policy.load(_with_policy(conf, tmp_path / "policy.yml"))
 
 
+def test_a_policy_folder_that_is_not_there(tmp_path: Path) -> None:
+    conf = config.new()
+    conf([], project="labapi", default_config_files=[])
+    file, folder = tmp_path / "policy.yaml", tmp_path / "policy.d"
+    file.write_text("")
+    _with_policy(conf, file).set_override("policy_dirs", [str(folder)], "oslo_policy")
+    with pytest.raises(ConfigError, match=r"policy\.d: No such file or directory"):
+        policy.load(conf)
+    folder.mkdir()
+    assert policy.load(conf) is not None
+
+
 def test_a_policy_with_rules_of_its_own(tmp_path: Path) -> None:
     file = tmp_path / "policy.yaml"
     file.write_text('"mine": "role:guest"\n"slaves:show": "rule:mine or rule:reader"\n')
