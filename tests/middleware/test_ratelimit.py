@@ -320,6 +320,7 @@ def test_two_filters_in_one_pipeline_show_all_rules():
         ("*", "", True),
         ("/", "//", True),
         ("/a[b]", "/ab", True),
+        ("/größe/*", "/größe/1".encode().decode("latin-1"), True),
     ],
 )
 def test_paths(pattern, path, matches):
@@ -410,6 +411,16 @@ def test_options_that_cannot_be_used_stop_the_start(options, problem):
             [
                 ("rule_a", "GTE is not a method of HTTP; did you mean GET?"),
                 ("rule_a", "WALK is not a method of HTTP"),
+            ],
+        ),
+        (
+            {
+                "rule_a": "GET /a?b=*: 1 per day per user",
+                "rule_b": "GET /a%2Fb: 1 per day per user",
+            },
+            [
+                ("rule_a", "paths are compared without the query string; end this one before '?'"),
+                ("rule_b", "paths are compared decoded; write the character itself and not %XX"),
             ],
         ),
     ],

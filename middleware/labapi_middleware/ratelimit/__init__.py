@@ -73,6 +73,7 @@ from labapi_middleware.ratelimit.rules import (
     named,
     normalised,
     odd_methods,
+    odd_path,
     rule,
     subject,
 )
@@ -164,7 +165,8 @@ class RateLimit(Filter):
         if not conf.members(RULE):
             yield Advice("", "there is no rule_<name>, so nothing is limited")
         for name, member in conf.members(RULE).items():
-            yield from (Advice(f"rule_{name}", problem) for problem in odd_methods(member))
+            problems = (*odd_methods(member), *odd_path(member))
+            yield from (Advice(f"rule_{name}", problem) for problem in problems)
 
     @classmethod
     def needs(cls, conf: Conf) -> tuple[Need, ...]:

@@ -37,6 +37,7 @@ _LIMIT = re.compile(_AMOUNT, re.ASCII)
 # Those of RFC 9110 and 5789, and Swift's.
 _METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "COPY"}
 _SLASHES = re.compile("/{2,}")
+_ENCODED = re.compile("%[0-9A-Fa-f]{2}")
 # A day's worth of the finest rule; each is an entry in the storage with a moving window.
 _MOST = 1_000_000
 
@@ -114,15 +115,24 @@ def odd_methods(rule: Rule) -> Iterator[str]:
         yield f"{method} is not a method of HTTP{guess}"
 
 
+def odd_path(rule: Rule) -> Iterator[str]:
+    """Return what to say of a path that clients can write and requests do not have."""
+    if "?" in rule.path:
+        yield "paths are compared without the query string; end this one before '?'"
+    if _ENCODED.search(rule.path):
+        yield "paths are compared decoded; write the character itself and not %XX"
+
+
 class PathPattern:
-    """A path with ``*`` for any characters, ``/`` among them.
+    """A path with ``*`` for any characters, ``/`` among them; UTF-8, as WSGI has paths.
 
     Slashes that are doubled or stand at the end do not count: applications tend to take such a path
     for the same one, and it would be a way around the rule.
     """
 
     def __init__(self, pattern: str) -> None:
-        self._match = re.compile(fnmatch.translate(normalised(pattern))).match
+        as_in_environ = normalised(pattern).encode().decode("latin-1")
+        self._match = re.compile(fnmatch.translate(as_in_environ)).match
 
     def matches(self, path: str) -> bool:
         """Say whether a path, normalised, is covered."""
