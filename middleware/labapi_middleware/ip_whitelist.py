@@ -236,12 +236,36 @@ class Guard:
         return self._rules.access(self._client)
 
 
+class BothGuards:
+    """The guards of two filters in one pipeline: a client has to pass both.
+
+    It has no ``access``, which tells the rules of one filter only.
+
+    :param left: of the filter further to the left
+    """
+
+    def __init__(self, left: Any, right: Guard) -> None:
+        self._left = left
+        self._right = right
+
+    def __call__(self, metadata: Mapping[str, str]) -> str | None:
+        """Return the message for a 403, or None."""
+        message: str | None = self._left(metadata)
+        return self._right(metadata) if message is None else message
+
+    def problem(self, key: str, value: str) -> str | None:
+        """Return what is wrong with a metadata value that is being set, or None."""
+        problem: str | None = self._left.problem(key, value)
+        return self._right.problem(key, value) if problem is None else problem
+
+
 def application(app: WSGIApplication, rules: Rules, conf: Conf) -> WSGIApplication:
     """Leave a guard in the environ of every request (the source ``application``)."""
     message = conf[DENY_MESSAGE]
 
     def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        environ[HOST_GUARD] = Guard(rules, environ, message)
+        guard, left = Guard(rules, environ, message), environ.get(HOST_GUARD)
+        environ[HOST_GUARD] = guard if left is None else BothGuards(left, guard)
         return app(environ, start_response)
 
     return guarded

@@ -187,6 +187,14 @@ def test_both_rules_must_be_passed() -> None:
     assert get(app, "198.51.100.13", "/guarded")[0] == 403
 
 
+def test_the_guards_of_two_filters_must_be_passed() -> None:
+    one = filter_factory({}, source="application", prefix="office")(hosts)
+    app = filter_factory({}, source="application")(one)
+    assert get(app, "198.51.100.13", "/open")[0] == 200
+    assert get(app, "198.51.100.13", "/guarded")[0] == 403
+    assert get(app, "198.51.100.13", "/open", "PUT", "10.0.0.0/33")[0] == 400
+
+
 ROOMS = """
 from labapi_middleware.ip_whitelist import by_lookup
 
