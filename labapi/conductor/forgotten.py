@@ -36,9 +36,10 @@ def lose(
     }
     if not forgetful:
         return attempts.Lost([], [])
-    lost = [
-        case
+    lost = {
+        case: attempt
         for case, attempt, host in sorted(attempts.current_on(connection, forgetful))
         if attempt not in announced[host].held
-    ]
-    return attempts.lose(connection, lost, now, WHY, max_attempts=max_attempts)
+    }
+    only = set(lost.values())
+    return attempts.lose(connection, lost, now, WHY, max_attempts=max_attempts, only=only)

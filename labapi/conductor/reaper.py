@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import threading
 from collections import defaultdict
+from collections.abc import Collection, Container
 from dataclasses import dataclass, field
 
 from oslo_config import cfg
@@ -41,10 +42,15 @@ UNTOUCHED = "the host was stopped before the case came"
 
 @dataclass
 class _Findings:
-    """What a look at the unfinished cases comes to: UUIDs, and attempts with theirs."""
+    """What a look at the unfinished cases comes to: UUIDs, and attempts with theirs.
 
-    verdicts: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
-    lost: list[str] = field(default_factory=list)
+    :ivar verdicts: ``{case: attempt}`` of what has this one; so is ``lost``
+    """
+
+    verdicts: dict[tuple[str, str], dict[str, str]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
+    lost: dict[str, str] = field(default_factory=dict)
     untouched: dict[str, str] = field(default_factory=dict)
     cancel: list[str] = field(default_factory=list)
     resend: list[str] = field(default_factory=list)
@@ -130,13 +136,19 @@ class Reaper(threading.Thread):
         if found.untouched:
             self._dispatcher.release(found.untouched, UNTOUCHED)
         if found.lost:
-            limit = self._conf.max_attempts
-            lost = self._database.write(attempts.lose, found.lost, now, LOST[1], max_attempts=limit)
+            lost = self._database.write(
+                attempts.lose,
+                found.lost,
+                now,
+                LOST[1],
+                max_attempts=self._conf.max_attempts,
+                only=set(found.lost.values()),
+            )
             self._meters.ended(Result.ERROR, LOST[0], len(lost.ended))
             LOG.warning("%d cases ended as ERROR/%s", len(lost.ended), LOST[0])
             events.announce(self._publisher, events.of_lost(lost))
         for verdict, cases in found.verdicts.items():
-            self._finish(cases, now, ACTIVE, verdict)
+            self._finish(cases, now, ACTIVE, verdict, only=set(cases.values()))
         # What has its verdict does not begin any more, and does not go on.
         orders.end(self._publisher, found.stale)
         self._dispatcher.cancel(found.cancel)
@@ -149,7 +161,7 @@ class Reaper(threading.Thread):
         if lost and _is_untouched(case):
             found.untouched[case.attempt] = case.uuid
         elif lost:
-            found.lost.append(case.uuid)
+            found.lost[case.uuid] = case.attempt
             found.stale.add(Stale(case.uuid, case.attempt, case.host))
         elif down:
             # Nothing is decided: what the host reports until it is lost counts.
@@ -157,7 +169,7 @@ class Reaper(threading.Thread):
             if not (case.detail or "").startswith(remarks.DOWN):
                 found.remarks[case.uuid] = remarks.of_running(case)
         elif verdict := self._overdue(case, now):
-            found.verdicts[verdict].append(case.uuid)
+            found.verdicts[verdict][case.uuid] = case.attempt
             found.stale.add(Stale(case.uuid, case.attempt, case.host))
         else:
             if (case.detail or "").startswith(remarks.DOWN):
@@ -200,10 +212,11 @@ class Reaper(threading.Thread):
 
     def _finish(
         self,
-        cases: list[str],
+        cases: Collection[str],
         now: datetime.datetime,
         states: tuple[str, ...],
         verdict: tuple[str, str],
+        only: Container[str | None] | None = None,
     ) -> None:
         if not cases:
             return
@@ -216,6 +229,7 @@ class Reaper(threading.Thread):
             result=Result.ERROR,
             reason=reason,
             detail=detail,
+            only=only,
         )
         if ended:
             self._meters.ended(Result.ERROR, reason, len(ended))

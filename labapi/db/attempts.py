@@ -8,7 +8,7 @@ two conductors that see the same row one moves it and the other finds it moved.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, or_, select, update
@@ -49,9 +49,6 @@ _REMARK = (
     # Not IN: SQLAlchemy expands no list in a statement for many rows.
     .where(TestCase.uuid == bindparam("case"), or_(*(TestCase.state == state for state in ACTIVE)))
     .values(detail=bindparam("remark"))
-)
-_ACTIVE_OF = select(TestCase.uuid).where(
-    TestCase.state.in_(ACTIVE), TestCase.host == bindparam("host")
 )
 _CURRENT = select(TestCase.uuid, TestCase.attempt, TestCase.host).where(TestCase.state.in_(ACTIVE))
 # What an agent has reported as ended it may have in hand for another moment.
@@ -145,11 +142,6 @@ def active(connection: Connection, before: datetime.datetime) -> Sequence[Record
     return connection.execute(_IN_HAND, {"before": before}).all()
 
 
-def active_on(connection: Connection, host: str) -> list[str]:
-    """Return UUIDs of the cases that a host was given and has not finished."""
-    return list(connection.execute(_ACTIVE_OF, {"host": host}).scalars())
-
-
 def rightly_held(connection: Connection, cases: Iterable[str]) -> set[tuple[str, str, str]]:
     """Return ``(UUID, attempt, host)`` of those of these cases that were not given up."""
     rows = connection.execute(_RIGHTLY_HELD, {"uuids": list(cases)})
@@ -171,12 +163,14 @@ def finish(
     result: str,
     reason: str | None,
     detail: str,
+    only: Container[str | None] | None = None,
 ) -> list[str]:
     """End cases that no agent reports on; those in other states than ``states`` stay as they are.
 
+    :param only: attempts; a case that has another one by now stays as it is, too
     :returns: the UUIDs of the cases that ended here
     """
-    rows = [row for row in lock(connection, cases).values() if row.state in states]
+    rows = _meant(connection, cases, states, only)
     ended = {
         "state": State.FINISHED,
         "result": result,
@@ -197,6 +191,7 @@ def lose(
     why: str,
     *,
     max_attempts: int,
+    only: Container[str | None] | None = None,
 ) -> Lost:
     """Give up the attempts at some cases.
 
@@ -204,8 +199,10 @@ def lose(
     if nothing had happened yet; the others end as ERROR/agent_lost.
 
     :param why: the detail
+    :param only: attempts; a case that has another one by now stays as it is: somebody else has
+        given up the one before
     """
-    lost = [row for row in lock(connection, cases).values() if row.state in ACTIVE]
+    lost = _meant(connection, cases, ACTIVE, only)
     again = [
         row
         for row in lost
@@ -231,6 +228,20 @@ def lose(
         detail=why,
     )
     return Lost(sorted(waiting), ended)
+
+
+def _meant(
+    connection: Connection,
+    cases: Iterable[str],
+    states: Container[str],
+    only: Container[str | None] | None,
+) -> list[Record]:
+    """Return the locked rows of those of these cases that are in some states, and attempts."""
+    return [
+        row
+        for row in lock(connection, cases).values()
+        if row.state in states and (only is None or row.attempt in only)
+    ]
 
 
 def rerun(connection: Connection, again: Sequence[Again]) -> None:

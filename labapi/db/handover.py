@@ -21,7 +21,8 @@ def accept(
     """
     if not hosts.accept(connection, host):
         return None
-    left = attempts.active_on(connection, host)
-    lost = attempts.lose(connection, left, now, _WHY, max_attempts=max_attempts)
+    left = {case: attempt for case, attempt, _ in attempts.current_on(connection, [host])}
+    only = set(left.values())
+    lost = attempts.lose(connection, left, now, _WHY, max_attempts=max_attempts, only=only)
     health.forget(connection, host)
     return lost

@@ -100,12 +100,14 @@ def _end_waiting(connection: Connection, host: str, now: datetime.datetime) -> l
 
 
 def _end_active(connection: Connection, host: str, now: datetime.datetime) -> list[str]:
+    had = {case: attempt for case, attempt, _ in attempts.current_on(connection, [host])}
     return attempts.finish(
         connection,
-        attempts.active_on(connection, host),
+        had,
         now,
         states=ACTIVE,
         result=Result.ERROR,
         reason=Reason.AGENT_LOST,
         detail=HAD_IT,
+        only=set(had.values()),
     )

@@ -74,9 +74,10 @@ def post(lab: Lab, host: str, query: str = "", **headers: str) -> webob.Response
 
 def attempt_of(lab: Lab, host: str) -> dict[str, str]:
     """Return what names the attempt that a host was given, as soon as it was."""
-    case = until(lambda: next(iter(lab.database.read(attempts.active_on, host)), None))
-    row = lab.database.read(testcases.get, case)
-    return {"case": row.uuid, "attempt": row.attempt, "host": host}
+    case, attempt, _ = until(
+        lambda: next(iter(lab.database.read(attempts.current_on, [host])), None)
+    )
+    return {"case": case, "attempt": attempt, "host": host}
 
 
 def piece(named: dict[str, str], offset: int, data: bytes) -> Output:
@@ -205,12 +206,11 @@ def test_several_conductors_and_many_cases(lab: Lab, host: str) -> None:
         for _ in range(4):
             answers = [pool.submit(post, lab, host, "?wait=60") for _ in range(4)]
             cases = until(
-                lambda: len(found := lab.database.read(attempts.active_on, host)) == 4 and found
+                lambda: len(found := lab.database.read(attempts.current_on, [host])) == 4 and found
             )
             reports = []
-            for case in cases:
-                row = lab.database.read(testcases.get, case)
-                named = {"case": case, "attempt": row.attempt, "host": host}
+            for case, attempt, _ in cases:
+                named = {"case": case, "attempt": attempt, "host": host}
                 reports += [[piece(named, 0, FIRST)], [end(named)]]
             for number, report in enumerate(reports):
                 pool.submit(conductors[number % 3].handle, report)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from labapi.conductor.hearing import Hearing
 from labapi.conductor.reaper import Reaper
 from labapi.db import attempts, hosts, outputs, queue, removal
 from labapi.rpc.messages import CancelCase, CaseChanged, CaseStarted, Output, RunCase
+from tests.lab import wait_again
 from tests.unit.conductor.conftest import Parts
 
 SECOND = datetime.timedelta(seconds=1)
@@ -160,6 +162,35 @@ def test_a_case_is_tried_so_often_and_no_more(parts: Parts) -> None:
     parts.sweep(now(302))
     row = parts.get(case)
     assert (row.state, row.reason, row.attempts) == (State.FINISHED, Reason.AGENT_LOST, 3)
+
+
+@pytest.mark.parametrize("heard", [False, True], ids=["lost", "overdue"])
+def test_a_verdict_on_one_attempt_is_none_on_the_next(
+    parts: Parts, heard: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two conductors have seen the first; the other one was faster."""
+    case = parts.add(rerun_on_loss=True)
+    parts.dispatcher.dispatch([parts.host])
+    parts.set(case, started_at=now())
+    first = parts.get(case).attempt
+    moment = now(302)
+    if heard:
+        parts.beat(parts.host, moment)
+    look = parts.reaper._look_at
+
+    def slow(row: Any, *rest: Any) -> None:
+        look(row, *rest)
+        if row.uuid != case:
+            return
+        wait_again(parts.database, case, "the other conductor has given it up")
+        parts.beat(parts.host, now())
+        parts.dispatcher.dispatch([parts.host])
+
+    monkeypatch.setattr(parts.reaper, "_look_at", slow)
+    parts.sweep(moment)
+    row = parts.get(case)
+    assert (row.state, row.attempts, row.reason) == (State.RUNNING, 2, None)
+    assert row.attempt != first
 
 
 def test_a_dead_host_loses_what_it_had_not_begun(parts: Parts) -> None:
