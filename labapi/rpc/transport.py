@@ -236,15 +236,17 @@ class Transport:
             options["frame_handler"] = frame_handler
 
         def way(url: str) -> Connection:
-            return Connection(
+            connection = Connection(
                 url,
                 transport=_WAYS.get(urlsplit(url).scheme),  # else kombu's own
                 connect_timeout=self.connect_timeout,
                 heartbeat=self.heartbeat if heartbeat else 0,
                 transport_options=options,
                 **self._tls,
-                **({"virtual_host": vhost} if vhost is not None else {}),
             )
+            if vhost is not None:  # as an argument, that of the URL would count
+                connection.virtual_host = vhost
+            return connection
 
         *nodes, last = self._urls
         for url in nodes:

@@ -313,3 +313,26 @@ def _case() -> dict[str, object]:
         "state": State.QUEUED,
         "created_at": datetime.datetime.now(datetime.UTC),
     }
+
+
+def test_the_queues_are_in_the_virtual_host_that_is_named(lab: Lab) -> None:
+    other = RabbitMQ().create()
+    try:
+        added = manage(lab.config, "agent", "add", "lab-there", "--vhost", other.name)
+        assert added.returncode == 0, added.stderr
+        queues = rabbitmqctl("list_queues", "-p", other.name, "--no-table-headers", "name")
+        assert {"labapi.agent.lab-there", "labapi.control.lab-there"} <= set(queues.split())
+    finally:
+        other.drop()
+    queues = rabbitmqctl("list_queues", "-p", lab.broker.name, "--no-table-headers", "name")
+    assert "labapi.agent.lab-there" not in queues.split()
+
+
+def test_a_virtual_host_that_is_not_there_gets_no_user(lab: Lab) -> None:
+    added = manage(lab.config, "agent", "add", "lab-nowhere", "--vhost", "labapi-no", "--apply")
+    users = rabbitmqctl("list_users")
+    if "labapi-agent-lab-nowhere" in users:
+        rabbitmqctl("delete_user", "labapi-agent-lab-nowhere")
+    assert (added.returncode, added.stdout) == (1, "")
+    assert "the queues cannot be made: " in added.stderr
+    assert "labapi-agent-lab-nowhere" not in users
