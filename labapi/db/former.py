@@ -13,7 +13,8 @@ from sqlalchemy import Connection, bindparam, delete, select, update
 from labapi.db.models import FormerHost, Host
 from labapi.db.upsert import upsert
 
-_META = select(Host.meta).where(Host.host == bindparam("host"))
+# Locked: who changes them at this moment is waited for.
+_META = select(Host.meta).where(Host.host == bindparam("host")).with_for_update()
 _OF_HOSTS = FormerHost.host.in_(bindparam("hosts", expanding=True))
 _KEPT = select(FormerHost.host, FormerHost.meta).where(_OF_HOSTS)
 _RESTORE = update(Host).where(Host.host == bindparam("of")).values(meta=bindparam("kept"))

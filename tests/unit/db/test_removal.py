@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import time
 import uuid
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
@@ -56,3 +58,24 @@ def test_what_was_interrupted_is_begun_again(database: Database, host: str) -> N
     again = removal.remove(database, host, AFTER)
     assert again == (False, [late], [])
     assert database.read(removal.prospect, host) == (False, 0, 0)
+
+
+def test_what_an_operator_says_of_a_host_at_its_end_outlives_it(
+    database: Database, host: str
+) -> None:
+    case = add(database, host)
+    row = database.read(hosts.named, host)
+    assert row is not None
+    with ThreadPoolExecutor(1) as pool:
+        beside: list[Future[removal.Removed]] = []
+
+        def close(_: dict[str, str]) -> dict[str, str]:
+            beside.append(pool.submit(removal.remove, database, host, AFTER))
+            time.sleep(0.5)  # the removal waits for this host now
+            return {"allow": "192.0.2.1"}
+
+        database.write(hosts.change_meta, row.id, close)
+        assert beside[0].result(timeout=60).listed
+    kept = database.read(testcases.get, case)
+    assert kept is not None
+    assert kept.host_meta == {"allow": "192.0.2.1"}
