@@ -26,6 +26,7 @@ from labapi.db.prepared import Prepared
 from labapi.db.services import AGENT
 from labapi.db.session import Record
 from labapi.db.upsert import upsert
+from labapi.exceptions import NotFound
 
 # Makes new metadata of old ones.
 MetaChange = Callable[[dict[str, str]], dict[str, str]]
@@ -182,8 +183,14 @@ def announce(
 
 
 def change_meta(connection: Connection, host: int, change: MetaChange) -> dict[str, str]:
-    """Replace a host's metadata by what ``change`` makes of them, and return that."""
-    meta: dict[str, str] = change(connection.execute(_META, {"id": host}).scalar_one())
+    """Replace a host's metadata by what ``change`` makes of them, and return that.
+
+    :raises NotFound: the host has just been taken off the list
+    """
+    before = connection.execute(_META, {"id": host}).one_or_none()
+    if before is None:
+        raise NotFound("the host has just been taken off the list")
+    meta: dict[str, str] = change(before.meta)
     now = datetime.datetime.now(datetime.UTC)
     connection.execute(_SET_META, {"row": host, "new_meta": meta, "now": now})
     return meta

@@ -12,6 +12,7 @@ import pytest
 from labapi.case import State
 from labapi.db import hosts, queue, removal, services, testcases
 from labapi.db.session import Database
+from labapi.exceptions import NotFound
 from tests.unit.db.test_testcases import NOW, add, host
 
 __all__ = ["host"]
@@ -79,3 +80,11 @@ def test_what_an_operator_says_of_a_host_at_its_end_outlives_it(
     kept = database.read(testcases.get, case)
     assert kept is not None
     assert kept.host_meta == {"allow": "192.0.2.1"}
+
+
+def test_nobody_changes_the_metadata_of_a_host_that_has_gone(database: Database, host: str) -> None:
+    row = database.read(hosts.named, host)
+    assert row is not None
+    removal.remove(database, host, AFTER)
+    with pytest.raises(NotFound, match="just been taken off"):
+        database.write(hosts.change_meta, row.id, dict)
