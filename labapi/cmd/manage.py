@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from importlib import metadata
 from typing import Any, NoReturn
@@ -16,6 +17,8 @@ from oslo_config import cfg
 import labapi
 from labapi import config
 from labapi.exceptions import LabapiError
+
+PIPE_CLOSED = 141  # cliff's exit status when nobody reads the output any more
 
 
 class Commands(CommandManager):
@@ -71,6 +74,8 @@ class Manage(App):
             return int(super().run_subcommand(argv) or 0)
         try:
             return int(super().run_subcommand(argv) or 0)
+        except BrokenPipeError:
+            raise
         except (LabapiError, cfg.Error, OSError) as error:
             self.stderr.write(f"labapi-manage: {error}\n")
             return 1
@@ -106,4 +111,8 @@ class Operator(Command):
 
 def main() -> NoReturn:
     """Run the program."""
-    sys.exit(Manage().run(sys.argv[1:]))
+    status = Manage().run(sys.argv[1:])
+    if status == PIPE_CLOSED:
+        # What could not be written the interpreter would try again at its end, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -44,3 +45,19 @@ def test_without_a_command_it_says_how_it_is_used(
     assert out == ""
     assert err.startswith("usage: labapi-manage ")
     assert err.endswith("labapi-manage: there is no command; 'labapi-manage help' lists them\n")
+
+
+def test_output_that_nobody_reads_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    program = "from labapi.cmd.manage import main; main()"
+    for command in (["db", "history"], ["complete"]):
+        done = subprocess.run(
+            [sys.executable, "-c", program, *command],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (141, "")
+    os.close(writer)
