@@ -184,7 +184,9 @@ class Heartbeats:
         # Of several announcements in one batch, a host's last one counts.
         announced = {sign.host: sign for sign in signs if isinstance(sign, Announce)}
         lost = forgotten.lose(connection, before, announced, now, max_attempts=self._max_attempts)
-        hosts.announce(connection, {host: said(sign) for host, sign in announced.items()}, now)
+        says = {host: said(sign) for host, sign in announced.items()}
+        # Another conductor may have heard another agent since the hosts were read.
+        hosts.announce(connection, says, now, guarded=self._guarded)
         services.beat(connection, services.AGENT, alive, now)
         services.beat(connection, services.AGENT, gone, now, stopped=True)
         known = hosts.known(connection, alive) if alive else {}

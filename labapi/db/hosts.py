@@ -167,18 +167,24 @@ def wanted(connection: Connection, hosts: Iterable[str], project: str | None) ->
 
 
 def announce(
-    connection: Connection, announced: Mapping[str, Mapping[str, Any]], now: datetime.datetime
+    connection: Connection,
+    announced: Mapping[str, Mapping[str, Any]],
+    now: datetime.datetime,
+    *,
+    guarded: bool = False,
 ) -> None:
     """Write down what hosts say of themselves.
 
     :param announced: ``{host: {"address", "agent", "release", "slots", "plugins", "journal",
         "session", "trusted_keys"}}``
+    :param guarded: what other agents say than those that the hosts belong to changes nothing
     """
     rows = [
         {"uuid": str(uuid.uuid4()), "host": host, **said, "created_at": now, "changed_at": now}
         for host, said in announced.items()
     ]
-    upsert(connection, Host, ("host",), rows, keep=("uuid", "created_at"))
+    same = "agent" if guarded else None
+    upsert(connection, Host, ("host",), rows, keep=("uuid", "created_at"), same=same)
     former.restore(connection, announced)
 
 

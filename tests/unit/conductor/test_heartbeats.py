@@ -3,11 +3,13 @@ from __future__ import annotations
 import datetime
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from sqlalchemy import Connection
 
 from labapi import config
 from labapi.conductor import heartbeats
@@ -280,6 +282,46 @@ def test_of_two_newcomers_the_first_has_the_host(database: Database) -> None:
     )
     bench.take([first, second])
     assert database.read(hosts.known, [bench.name()])[bench.name()].agent == first.agent
+
+
+def test_of_two_newcomers_at_two_conductors_the_first_has_the_host(database: Database) -> None:
+    bench = Bench(database)
+    name, first = bench.name(), str(uuid.uuid4())
+    sign = Announce(host=name, agent=first, address=None, release="1", plugins={}, slots=3)
+
+    def begin(connection: Connection) -> None:
+        hosts.announce(connection, {name: said(sign)}, datetime.datetime.now(datetime.UTC))
+
+    beside(database, begin, lambda: bench.announce(0, slots=5))
+    row = database.read(hosts.named, name)
+    assert row is not None
+    assert (database.read(hosts.known, [name])[name].agent, row.slots) == (first, 3)
+
+
+def test_an_agent_that_announces_itself_at_that_moment_does_not_undo_its_end(
+    database: Database,
+) -> None:
+    bench = Bench(database)
+    bench.announce(0)
+    name, first, second = bench.name(), bench.agents[bench.name()], str(uuid.uuid4())
+    database.write(hosts.dispute, {name: second})
+    beside(database, lambda c: hosts.accept(c, name), lambda: bench.announce(0, agent=first))
+    assert database.read(hosts.known, [name])[name].agent == second
+
+
+def beside(
+    database: Database, begin: Callable[[Connection], object], other: Callable[[], object]
+) -> None:
+    """Have a conductor do something while a transaction, begun before, is not over."""
+    with ThreadPoolExecutor(1) as pool:
+
+        def both(connection: Connection) -> Future[object]:
+            begin(connection)
+            later = pool.submit(other)
+            time.sleep(0.5)  # it waits for this transaction now
+            return later
+
+        database.write(both).result(timeout=60)
 
 
 def test_another_agent_among_many_heartbeats(database: Database) -> None:
