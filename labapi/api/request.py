@@ -14,7 +14,7 @@ import msgspec
 import webob
 
 from labapi.context import RequestContext
-from labapi.exceptions import InvalidInput, LabapiError
+from labapi.exceptions import Forbidden, InvalidInput, LabapiError
 from labapi.nesting import deeper_than
 from labapi.plans import yaml_document
 
@@ -55,6 +55,15 @@ class Request(webob.Request):  # type: ignore[misc]  # WebOb has no type informa
         if context is None:
             raise RuntimeError("the pipeline has no context filter to the left of this application")
         return context
+
+    def require_project(self, what: str) -> None:
+        """Check that the caller has a project: what has none would be everybody's who has none.
+
+        :param what: what is about to be made
+        :raises Forbidden: the caller has no project
+        """
+        if self.context.project_id is None:
+            raise Forbidden(f"a {what} is a project's, and you have none")
 
     def query(self, *allowed: str, several: Collection[str] = ()) -> dict[str, str]:
         """Return the query's parameters.

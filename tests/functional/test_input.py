@@ -13,7 +13,7 @@ import webob
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.lab import HOST, Lab
+from tests.lab import HOST, Lab, ask
 
 CASE = {
     "plugin": "linux_system",
@@ -175,3 +175,13 @@ def test_any_path(lab: Lab, path: str, noun: str) -> None:
 def test_any_query(lab: Lab, name: str, value: str) -> None:
     url = f"/v2.1/testcases?{name}={quote(value, errors='surrogatepass')}"
     is_fault_or_success(webob.Request.blank(url, remote_addr="127.0.0.1").get_response(lab.app))
+
+
+def test_who_has_no_project_makes_nothing(lab: Lab) -> None:
+    app = lab.app_of("")
+    plan = {"name": "a plan", "testplan": {"1": {"Serial-Step-1": {"1": CASE}}}}
+    lease = {"hosts": [HOST], "seconds": 60}
+    for path, body in (("/testcases", CASE), ("/testplans", plan), ("/leases", lease)):
+        answer = ask(app, path, body)
+        assert answer.status_code == 403, answer.text
+        assert "is a project's, and you have none" in answer.text

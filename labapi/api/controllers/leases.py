@@ -152,8 +152,7 @@ class Leases(Controller):
         :raises Conflict: a host is down, disabled or leased
         """
         context = request.context
-        if context.project_id is None:
-            raise Forbidden("a lease is a project's, and you have none")
+        request.require_project("lease")
         if ("hosts" in body) == ("count" in body):
             raise InvalidInput("hosts, count: expected one of them")
         seconds, until = self._time(body)

@@ -103,6 +103,7 @@ class TestCases(Controller):
         if wait:
             allowance.end_within(wait + GRACE)
         self._policy.check(request.context, "testcases:create")
+        request.require_project("case")
         body, digest = request.json_object(self._max_depth), request.body_digest()
         if parameters.flag(query, "dry_run"):
             return json_response(self._new.dry_run(request, body))

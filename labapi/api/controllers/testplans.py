@@ -132,6 +132,7 @@ class TestPlans(Controller):
     def _check_create(self, request: Request) -> None:
         self._policy.check(request.context, "testplans:create")
         self._policy.check(request.context, "testcases:create")
+        request.require_project("test plan")
 
     def _known(self, request: Request, digest: str) -> Record | None:
         """Return the plan that a request with the same key has made.
