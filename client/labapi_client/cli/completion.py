@@ -74,7 +74,7 @@ def _names(shell: Shell) -> argparse.ArgumentParser:
             path = parts[:length]
             if path in below:
                 continue
-            parser = below[path[:-1]].add_parser(path[-1], add_help=False)
+            parser = below[path[:-1]].add_parser(path[-1], add_help=False, help="")
             if length < len(parts):
                 below[path] = parser.add_subparsers()
     return root

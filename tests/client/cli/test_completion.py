@@ -70,6 +70,7 @@ def test_commands(complete: Complete) -> None:
     assert complete("lab sl") == {"slave"}
     assert {"list", "show", "set", "unset"} <= complete("lab slave ")
     assert complete("lab slave sh") == {"show"}
+    assert not any("None" in word for word in complete("lab slave ", _ARGCOMPLETE_SHELL="zsh"))
 
 
 def test_options(complete: Complete) -> None:
