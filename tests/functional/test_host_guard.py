@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from labapi.db import services
 from tests.hosts import announce
 from tests.lab import ADDRESS, HOST, ROOT, Lab, ask
+from tests.processes import until
 
 
 @pytest.fixture(scope="module")
@@ -186,3 +189,38 @@ def test_a_key_tells_nothing_of_what_ran_there(guarded: Lab) -> None:
         guarded.database.write(
             lambda connection: connection.exec_driver_sql("DELETE FROM testcases")
         )
+
+
+def test_who_waits_for_a_case_sees_no_more_of_it_once_it_has_its_host(guarded: Lab) -> None:
+    body = {name: value for name, value in case(HOST).items() if name != "host"}
+    body["parameters"] = {"command": "echo", "args": ["seen"]}
+    key = {"Idempotency-Key": "of-a-case-without-a-host"}
+    switch_off(guarded, off=True)
+    set_metadata(guarded, {"allow-dev": "127.0.0.2"})
+    try:
+        made = ask(guarded.app, "/testcases", body, client="127.0.0.2", **key)
+        path = f"/testcases/{made.json['id']}"
+        followed = ask(guarded.app, f"{path}/output?follow=true")
+        assert followed.status_code == 200
+        with ThreadPoolExecutor() as pool:
+            again = pool.submit(ask, guarded.app, "/testcases?wait=60", body, **key)
+            until(lambda: len(guarded.backend.waiters._waiting.get(made.json["id"], ())) >= 1)
+            switch_off(guarded, off=False)
+            denied = again.result()
+        assert denied.status_code == 403, denied.text
+        until(lambda: ask(guarded.app, path, client="127.0.0.2").json["state"] == "finished")
+        assert ask(guarded.app, path, client="127.0.0.2").json["output"] == "seen\n"
+        assert "seen" not in followed.text
+        assert "IP Denied" in followed.text
+    finally:
+        switch_off(guarded, off=False)
+        set_metadata(guarded, {"allow-dev": "192.0.2.1"})
+        guarded.database.write(
+            lambda connection: connection.exec_driver_sql("DELETE FROM testcases")
+        )
+
+
+def switch_off(lab: Lab, *, off: bool) -> None:
+    """Keep the host from taking cases, or let it take them."""
+    reason = "a test" if off else None
+    lab.database.write(services.switch, services.AGENT, HOST, disabled=off, reason=reason)

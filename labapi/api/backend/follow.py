@@ -11,14 +11,14 @@ import contextlib
 import itertools
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from oslo_config import cfg
 from oslo_log import log
 
-from labapi.api import lookup
+from labapi.api import host_guard, lookup
 from labapi.api.backend.output import Piece, Reader, gap
 from labapi.api.backend.waiters import Waiters
 from labapi.case import State
@@ -57,6 +57,7 @@ class Again:
 class Follower:
     """Follows one case for one client.
 
+    :param environ: of the client's request, for a case may get a host that is guarded from it
     :param place: where to begin
     :param following: False to end with what has come so far if the case still runs
     """
@@ -67,6 +68,7 @@ class Follower:
         database: Database,
         waiters: Waiters,
         output: Reader,
+        environ: Mapping[str, Any],
         case: Record,
         place: Place,
         following: bool = True,
@@ -76,6 +78,7 @@ class Follower:
         self._database = database
         self._waiters = waiters
         self._output = output
+        self._environ = environ
         self._case = case
         self._offset = place.offset
         self._attempt: int = case.attempts if place.attempt is None else place.attempt
@@ -141,6 +144,7 @@ class Follower:
             yield None
             self._waiters.wait(self._case.uuid, self._interval)
             self._case = lookup.testcase(self._database, self._case.uuid)
+            host_guard.check_case(self._environ, self._case)
 
     def _anew(self) -> Iterator[Again]:
         """Go back to the beginning if the case runs again; what it had written is gone."""

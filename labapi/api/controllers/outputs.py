@@ -60,7 +60,7 @@ class Outputs(Controller):
                 app_iter=self._text(case, place.offset), content_type="text/plain", charset="utf-8"
             )
         sources = (self._conf, self._database, self._waiters, self._output)
-        follower = Follower(*sources, case, place, following)
+        follower = Follower(*sources, request.environ, case, place, following)
         follower.begin()
         if wants_events:
             return _stream(follower.events(), EVENTS)

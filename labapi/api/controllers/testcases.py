@@ -146,9 +146,10 @@ class TestCases(Controller):
             return _accepted(request, self._endings.whole(known, until), finished=wait > 0)
         with self._waiters.listening(known.uuid) as ended:
             shown = self._endings.one(known._asdict(), ended, wait)
+        now = lookup.testcase(self._database, known.uuid)
+        host_guard.check_case(request.environ, now)  # it may have got its host meanwhile
         if shown is not None:
             return _accepted(request, shown, finished=True)
-        now = lookup.testcase(self._database, known.uuid)
         # If it has finished by now, that was too late for this request, and so is its output.
         shown = self._endings.whole(known if now.state == State.FINISHED else now)
         return _accepted(request, shown, finished=False)
