@@ -14,12 +14,13 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Insert, bindparam, case, insert, select
+from sqlalchemy import Connection, Insert, bindparam, case, exists, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from labapi.case import State
 from labapi.db import leases
-from labapi.db.models import Host, TestCase
+from labapi.db.hosts import LIVE
+from labapi.db.models import Host, Service, TestCase
 from labapi.db.prepared import Prepared
 from labapi.db.queue import ACTIVE_CASES, WAITED_FOR
 from labapi.db.session import Record
@@ -34,8 +35,10 @@ WAITS: dict[str, Any] = {
 }
 
 _COLUMNS = TestCase.__table__.columns
+_DISABLED = exists().where(LIVE, Service.disabled).correlate(Host)
 _HAS_ROOM = (
     Host.bad_since.is_(None)
+    & ~_DISABLED
     & ~leases.away_from(bindparam("whose"))
     & (Host.slots + bindparam("ahead") > ACTIVE_CASES)
     & ~WAITED_FOR

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, false, or_, select, update
 
-from labapi.db.models import Service
+from labapi.db.models import Host, Service
 from labapi.db.session import Record
 from labapi.db.upsert import upsert
 
@@ -24,6 +24,7 @@ _SILENT = select(Service.host, Service.last_seen_at, Service.stopped).where(
         Service.stopped, Service.last_seen_at < bindparam("before"), Service.last_seen_at.is_(None)
     ),
 )
+_LOCK_HOST = select(Host.id).where(Host.host == bindparam("host")).with_for_update()
 _SWITCH = (
     update(Service)
     .where(Service.binary == bindparam("of"), Service.host == bindparam("at"))
@@ -130,6 +131,8 @@ def switch(
     """
     who = by if disabled else None
     values = {"of": binary, "at": host, "off": disabled, "why": reason, "who": who}
+    # Who gives it a case now is waited for: afterwards it is given no more.
+    connection.execute(_LOCK_HOST, {"host": host})
     if not every(connection, binary=binary, host=host):
         return False
     connection.execute(_SWITCH, values)

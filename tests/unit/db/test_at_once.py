@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import datetime
+import time
 import uuid
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
-from labapi.db import at_once, attempts, testcases
+from labapi.db import at_once, attempts, host_states, services, testcases
 from labapi.db.models import Host, Lease
 from labapi.db.prepared import Prepared
 from labapi.db.session import Database
@@ -103,6 +104,35 @@ def empty(database: Database, cases: list[str]) -> None:
         database.write(
             attempts.finish, cases, NOW, states=(state,), result="PASS", reason=None, detail=""
         )
+
+
+def test_a_host_that_was_disabled_meanwhile_is_given_nothing(
+    database: Database, giver: Giver
+) -> None:
+    database.write(services.beat, services.AGENT, {giver.host: None}, NOW)
+    for disabled in (True, False):
+        switch(database, giver.host, disabled=disabled)
+        made = giver.give()
+        assert made.given is not disabled
+        empty(database, [made.uuid])
+
+
+def test_who_disables_a_host_waits_for_who_gives_it_cases(database: Database, giver: Giver) -> None:
+    database.write(services.beat, services.AGENT, {giver.host: None}, NOW)
+    with ThreadPoolExecutor(1) as pool:
+
+        def give(connection: Connection) -> Future[bool]:
+            host_states.lock(connection, [giver.host])
+            later = pool.submit(switch, database, giver.host, disabled=True)
+            time.sleep(0.5)
+            assert not later.done(), "a case may be given yet"
+            return later
+
+        assert database.write(give).result(timeout=60)
+
+
+def switch(database: Database, host: str, *, disabled: bool) -> bool:
+    return database.write(services.switch, services.AGENT, host, disabled=disabled, reason=None)
 
 
 def test_what_is_given_is_whole_and_what_is_not_waits(database: Database, giver: Giver) -> None:
