@@ -67,6 +67,8 @@ class DBPurge(Operator):
         """Remove it, with progress on standard error."""
         if parsed_args.state != State.FINISHED:
             raise InvalidInput(f"a case that is {parsed_args.state} is not finished: it stays")
+        if parsed_args.result is not None and parsed_args.only in ("leases", "hosts"):
+            raise InvalidInput(f"{parsed_args.only} have no result; leave out --result")
         database = Database(self.conf)
         migration.require_current(database)
         before = datetime.datetime.now(datetime.UTC) - parsed_args.older_than

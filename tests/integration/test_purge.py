@@ -45,6 +45,9 @@ def test_purge(tmp_path: Path, database: Database) -> None:
     assert database.read(testcases.get, old[0]) is not None
     status, said = purge("--older-than", "90d", "--state", "queued")
     assert (status, said) == (1, "a case that is queued is not finished: it stays\n")
+    for kind in ("leases", "hosts"):
+        said = f"{kind} have no result; leave out --result\n"
+        assert purge("--older-than", "90d", "--only", kind, "--result", "PASS") == (1, said)
     assert purge("--older-than", "soon")[0] == 2
     assert purge("--older-than", "90d", "--result", "FAIL")[1].startswith("0 cases removed")
     status, said = purge("--older-than", "90d")
