@@ -9,7 +9,7 @@ A factory carries, beside ``options``:
     the :class:`Need` objects of a filter with these options
 ``advice(global_conf, **local_conf)``
     the :class:`Advice` objects about a filter with these options; ``workers`` in the global ones is
-    how many processes serve, where the server says so
+    how many processes serve, ``uses`` how often the section is used, where the server says so
 ``repeatable``
     whether several sections of this filter may stand in one pipeline
 """

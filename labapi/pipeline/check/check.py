@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -61,8 +62,10 @@ def examine(
     assembly = reader.read(path)
     findings = list(reader.findings)
     if assembly is not None:
-        for part in _parts(assembly):
-            findings += options.check(part, server)
+        parts = list(_parts(assembly))
+        uses = Counter(part.place for part in parts)
+        for part in parts:
+            findings += options.check(part, {**server, "uses": str(uses[part.place])})
         for chain in assembly.chains():
             findings += order.check(chain)
             findings += advice.check(chain)

@@ -161,7 +161,11 @@ class RateLimit(Filter):
 
     @classmethod
     def advice(cls, conf: Conf) -> Iterable[Advice]:
-        """Look whether the rules can match anything."""
+        """Look whether the rules can match anything, and whether they are counted in one place."""
+        uses = conf.written.get("uses", "1")
+        if uses != "1" and conf[STORAGE] == STORAGE.default:
+            problem = f"this counts anew in each of the {uses} places where the section is used"
+            yield Advice(STORAGE.name, f"{problem}; to count them together, use redis://")
         if not conf.members(RULE):
             yield Advice("", "there is no rule_<name>, so nothing is limited")
         for name, member in conf.members(RULE).items():

@@ -29,6 +29,10 @@ ADVICE = {
         [("/v2.1 = v2.1", "/v2.1 = v2.1\n/v2.1/ = root")],
         "[composite:main]: /v2.1/: warning: this is the same prefix as /v2.1",
     ),
+    "a limit that is counted twice": (
+        [("/v2.1 = v2.1", "/v2.1 = v2.1\n/lab = v2.1")],
+        "[filter:ratelimit]: storage: warning: this counts anew in each of the 2 places",
+    ),
     "a method that nobody knows": (
         [("rule_all = * *", "rule_all = GTE /a")],
         "[filter:ratelimit]: rule_all: warning: GTE is not a method of HTTP; did you mean GET?",
