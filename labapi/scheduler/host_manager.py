@@ -183,10 +183,13 @@ class HostManager:
         self._due = max(self._earliest, ended + self._interval)
 
     def _read(self, connection: Connection, now: datetime.datetime) -> _Read:
-        rows = list(queries.every(connection))
+        listed = list(queries.every(connection))
+        wide = self._read_wide(connection, listed)
+        # One that was removed since the first statement has no wide row.
+        rows = [row for row in listed if row.id in wide]
         read = _Read(
             rows,
-            self._read_wide(connection, rows),
+            wide,
             self._read_facts(connection, rows),
             queries.active(connection),
             queries.faults(connection, now - self._faults_window),

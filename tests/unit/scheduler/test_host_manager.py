@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import delete, insert, update
 
 from labapi import config
-from labapi.db import groups, hosts, services, testcases
+from labapi.db import groups, host_states, hosts, removal, services, testcases
 from labapi.db.models import Host, HostFault, Lease, Service
 from labapi.db.session import Database
 from labapi.rpc.messages import MethodDescription
@@ -80,6 +80,22 @@ def test_what_changes_is_seen(known: Known) -> None:
     assert (state.metadata, state.slots, state.plugins) == ({"rack": "r7"}, 7, "{}")
     assert state.disabled
     assert not known.look(NOW + datetime.timedelta(seconds=61)).up
+
+
+def test_a_host_that_is_removed_while_it_is_read_is_left_out(
+    known: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = f"{known.name}-2"
+    known.announce(there)
+    wide = host_states.wide
+
+    def late(*asked: Any) -> Any:
+        removal.remove(known.database, known.name, NOW)
+        return wide(*asked)
+
+    monkeypatch.setattr(host_states, "wide", late)
+    with known.manager.hosts(NOW) as states:
+        assert (states.named(known.name), states.named(there) is not None) == (None, True)
 
 
 def test_cases_and_faults_are_counted(known: Known) -> None:
