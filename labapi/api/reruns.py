@@ -10,7 +10,7 @@ from labapi.api.request import Request
 from labapi.case import State
 from labapi.db import testplans
 from labapi.db.session import Database, Record
-from labapi.exceptions import Conflict
+from labapi.exceptions import Conflict, NotFound
 
 # What became of an entry.
 _BECAME = (
@@ -32,10 +32,13 @@ class Reruns:
         :param only_failed: what passed is taken over
         :raises BadPlan: it cannot run any longer
         :raises Conflict: the other plan is not finished, or there is nothing to run
+        :raises NotFound: the other plan has just been purged
         """
         if plan.state != State.FINISHED:
             raise Conflict(f"test plan {plan.uuid} is not finished; wait for it, or cancel it")
         former = self._database.read(testplans.document, plan.id)
+        if former is None:
+            raise NotFound(f"test plan {plan.uuid} has just been purged")
         new = self._new.of(request, former.document)
         new.row["rerun_of"] = plan.uuid
         if only_failed:

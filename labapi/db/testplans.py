@@ -116,9 +116,9 @@ def with_key(connection: Connection, idempotency: str) -> Record | None:
     return connection.execute(_BY_KEY, {"key": idempotency}).one_or_none()
 
 
-def document(connection: Connection, plan: int) -> Record:
-    """Return the ``document`` of a plan, and what was ``registered``."""
-    return connection.execute(_DOCUMENT, {"plan": plan}).one()
+def document(connection: Connection, plan: int) -> Record | None:
+    """Return the ``document`` of a plan, and what was ``registered``; None if it has gone."""
+    return connection.execute(_DOCUMENT, {"plan": plan}).one_or_none()
 
 
 def passed(connection: Connection, plan: int) -> Sequence[Record]:
