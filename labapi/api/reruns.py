@@ -10,7 +10,7 @@ from labapi.api.request import Request
 from labapi.case import State
 from labapi.db import testplans
 from labapi.db.session import Database, Record
-from labapi.exceptions import Conflict, NotFound
+from labapi.exceptions import Conflict, Forbidden, NotFound
 
 # What became of an entry.
 _BECAME = (
@@ -32,10 +32,15 @@ class Reruns:
         :param only_failed: what passed is taken over
         :raises BadPlan: it cannot run any longer
         :raises Conflict: the other plan is not finished, or there is nothing to run
+        :raises Forbidden: what would be taken over is another project's
         :raises NotFound: the other plan has just been purged
         """
         if plan.state != State.FINISHED:
             raise Conflict(f"test plan {plan.uuid} is not finished; wait for it, or cancel it")
+        if only_failed and plan.project_id != request.context.project_id:
+            raise Forbidden(
+                f"only: what passed of test plan {plan.uuid} is another project's to see; run all"
+            )
         former = self._database.read(testplans.document, plan.id)
         if former is None:
             raise NotFound(f"test plan {plan.uuid} has just been purged")

@@ -220,6 +220,13 @@ def test_plans_of_other_projects_are_not_there(lab: Lab) -> None:
     assert ask(own, f"/testplans/{mine.uuid}").status_code == 200
 
 
+def test_what_passed_is_not_taken_over_into_another_project(lab: Lab) -> None:
+    plan, admin = two_stations(lab), lab.app_of("q", "admin")
+    answer = ask(admin, f"/testplans/{plan.uuid}/rerun", {"only": "failed"})
+    assert answer.status_code == 403
+    assert "is another project's to see; run all" in answer.text
+
+
 def test_entries_on_hidden_hosts_are_left_out(lab: Lab) -> None:
     plans.host(lab.database, "closed", **{"allow-dev": "192.0.2.1"})
     plan = plans.add(
