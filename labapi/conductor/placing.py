@@ -247,12 +247,17 @@ class Placing:
         explained: dict[bytes, str] = {}
         asked = {one.request.placement.lease for one in nowhere} - {None}
         over = self._database.read(leases.over, asked) if asked else set()
+        others = {case for one in nowhere for case in one.request.placement.same_host_as}
+        hostless = self._database.read(queue.hostless, others) if others else set()
         for one in nowhere:
             case, request = one
             if read_at < case.created_at:
                 continue
             if request.placement.lease in over:
                 detail = f"lease {request.placement.lease} has ended"
+                ends[_End(Reason.NO_VALID_HOST, detail)].append(case.uuid)
+            elif lost := hostless.intersection(request.placement.same_host_as):
+                detail = f"case {min(lost)}, whose host it wants, has ended without one"
                 ends[_End(Reason.NO_VALID_HOST, detail)].append(case.uuid)
             elif request.placement.on_no_host == OnNoHost.FAIL:
                 alike = shape(request)

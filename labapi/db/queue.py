@@ -147,6 +147,11 @@ _USAGE = (
 _HOSTS_OF = select(TestCase.uuid, TestCase.host).where(
     TestCase.uuid.in_(bindparam("uuids", expanding=True)), TestCase.host.is_not(None)
 )
+_HOSTLESS = select(TestCase.uuid).where(
+    TestCase.uuid.in_(bindparam("uuids", expanding=True)),
+    TestCase.host.is_(None),
+    TestCase.state == State.FINISHED,
+)
 _BATCH_HOSTS = (
     select(TestCase.batch, TestCase.host, func.count().label("cases"))
     .where(TestCase.batch.in_(bindparam("batches", expanding=True)), TestCase.host.is_not(None))
@@ -258,6 +263,11 @@ def hosts_of(connection: Connection, cases: Iterable[str]) -> dict[str, str]:
     """Return ``{UUID: host}`` of those of these cases that have one."""
     rows = connection.execute(_HOSTS_OF, {"uuids": list(cases)})
     return {row.uuid: row.host for row in rows}
+
+
+def hostless(connection: Connection, cases: Iterable[str]) -> set[str]:
+    """Return those of these cases that have ended without a host."""
+    return set(connection.execute(_HOSTLESS, {"uuids": list(cases)}).scalars())
 
 
 def batch_hosts(connection: Connection, batches: Iterable[str]) -> dict[str, dict[str, int]]:

@@ -277,6 +277,18 @@ def test_a_case_that_waits_in_a_lease_ends_with_it(lab: Scheduled) -> None:
     assert [news.case for news in lab.outbox.take(CaseChanged)] == [case]
 
 
+def test_a_case_that_wants_the_host_of_one_that_had_none_ends(lab: Scheduled) -> None:
+    first = lab.ask()
+    second = lab.ask(same_host_as=[first])
+    assert lab.wake() == []
+    assert lab.get(second).state == State.QUEUED  # the first may get a host yet
+    lab.database.write(attempts.request_cancel, first, datetime.datetime.now(datetime.UTC))
+    lab.dispatcher.sweep()
+    row = lab.get(second)
+    assert (row.state, row.result, row.reason) == (State.FINISHED, "ERROR", "no_valid_host")
+    assert row.detail == f"case {first}, whose host it wants, has ended without one"
+
+
 def test_a_host_that_comes_gets_what_waits(lab: Scheduled) -> None:
     case = lab.ask()
     assert lab.wake() == []
