@@ -62,10 +62,10 @@ $(VENV)/.installed: $(VENV)/bin/python $(PACKAGING)
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e ./middleware -e ./client -e .
 	@touch $@
 
-$(VENV)/.installed-test: $(VENV)/.installed
-	@echo "installing what the tests need into $(VENV)"
+$(VENV)/.installed-test: $(VENV)/bin/python $(PACKAGING)
+	@echo "installing labapi and what its tests need into $(VENV) (about two minutes)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e ./middleware -e ./client -e '.[test]'
-	@touch $@
+	@touch $(VENV)/.installed $@
 
 # etc/labapi.conf.sample, etc/policy.yaml.sample, the commands in docs/cli.md and client/lab.1, from the code
 samples: $(VENV)/.installed-test

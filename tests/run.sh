@@ -27,7 +27,7 @@ once_more() {
         "$@"
     }
 }
-checks=${*:-lint services chaos swift keystone isolated attacks unit functional client integration}
+checks=${*:-services chaos swift keystone isolated attacks lint unit functional client integration}
 
 # What waits more than it computes runs beside the other checks, in a process group of its own, and
 # is shown when it has ended.
