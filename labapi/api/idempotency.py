@@ -29,6 +29,15 @@ def key_of(request: Request) -> str | None:
     return hashlib.sha256(f"{whose}\0{key}".encode()).hexdigest()
 
 
+def columns(key: str | None, digest: str) -> dict[str, str | None]:
+    """Return what a row keeps of the request that makes it.
+
+    :param key: as :func:`key_of` returns it
+    :param digest: of the request's body
+    """
+    return {"idempotency": key, "body_digest": digest if key else None}
+
+
 def check_same(first: str | None, now: str) -> None:
     """Check that two bodies are the same, by their digests.
 

@@ -110,8 +110,7 @@ class Leases(Controller):
         if lease is None:
             made = self._database.write(
                 leases.create,
-                self._row(request, body)
-                | {"idempotency": key, "body_digest": digest if key else None},
+                self._row(request, body) | idempotency.columns(key, digest),
                 datetime.datetime.now(datetime.UTC),
                 most_hosts=self._conf.scheduler.max_leased_hosts,
             )

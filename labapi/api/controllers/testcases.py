@@ -111,7 +111,7 @@ class TestCases(Controller):
         known = self._database.read(testcases.with_key, key) if key else None
         if known is None:
             new = self._new.of(request, body)
-            new.first.update(idempotency=key, body_digest=digest if key else None)
+            new.first.update(idempotency.columns(key, digest))
             # The wait begins before the cases are there: they may end faster than this goes on.
             with self._waiters.listening(*(row["uuid"] for row in new.rows)) as ended:
                 made = self._new.add(new)

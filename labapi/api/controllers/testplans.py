@@ -147,7 +147,7 @@ class TestPlans(Controller):
 
     def _add(self, request: Request, new: NewPlan, digest: str) -> webob.Response:
         key = idempotency.key_of(request)
-        row = new.row | {"idempotency": key, "body_digest": digest if key else None}
+        row = new.row | idempotency.columns(key, digest)
         made = self._database.write(plans.create, row, new.entries)
         if made == row["uuid"]:
             self._hints.plan_waits(made)
