@@ -41,5 +41,4 @@ def lose(
         for case, attempt, host in sorted(attempts.current_on(connection, forgetful))
         if attempt not in announced[host].held
     }
-    only = set(lost.values())
-    return attempts.lose(connection, lost, now, WHY, max_attempts=max_attempts, only=only)
+    return attempts.lose(connection, lost, now, WHY, max_attempts=max_attempts)

@@ -136,14 +136,8 @@ class Reaper(threading.Thread):
         if found.untouched:
             self._dispatcher.release(found.untouched, UNTOUCHED)
         if found.lost:
-            lost = self._database.write(
-                attempts.lose,
-                found.lost,
-                now,
-                LOST[1],
-                max_attempts=self._conf.max_attempts,
-                only=set(found.lost.values()),
-            )
+            limit = self._conf.max_attempts
+            lost = self._database.write(attempts.lose, found.lost, now, LOST[1], max_attempts=limit)
             self._meters.ended(Result.ERROR, LOST[0], len(lost.ended))
             LOG.warning("%d cases ended as ERROR/%s", len(lost.ended), LOST[0])
             events.announce(self._publisher, events.of_lost(lost))

@@ -154,6 +154,11 @@ def current_on(connection: Connection, hosts: Iterable[str]) -> set[tuple[str, s
     return {(row.uuid, row.attempt, row.host) for row in rows}
 
 
+def active_on(connection: Connection, host: str) -> dict[str, str]:
+    """Return the cases that a host is to have, ``{UUID: attempt}``."""
+    return {case: attempt for case, attempt, _ in current_on(connection, [host])}
+
+
 def finish(
     connection: Connection,
     cases: Iterable[str],
@@ -186,23 +191,22 @@ def finish(
 
 def lose(
     connection: Connection,
-    cases: Iterable[str],
+    cases: Mapping[str, str],
     now: datetime.datetime,
     why: str,
     *,
     max_attempts: int,
-    only: Container[str | None] | None = None,
 ) -> Lost:
     """Give up the attempts at some cases.
 
     Those that say ``rerun_on_loss``, are not to be cancelled and have attempts left wait again, as
     if nothing had happened yet; the others end as ERROR/agent_lost.
 
+    :param cases: ``{UUID: attempt}``; a case that has another one by now stays as it is: somebody
+        else has given up the one before
     :param why: the detail
-    :param only: attempts; a case that has another one by now stays as it is: somebody else has
-        given up the one before
     """
-    lost = _meant(connection, cases, ACTIVE, only)
+    lost = _meant(connection, cases, ACTIVE, set(cases.values()))
     again = [
         row
         for row in lost

@@ -21,8 +21,7 @@ def accept(
     """
     if not hosts.accept(connection, host):
         return None
-    left = {case: attempt for case, attempt, _ in attempts.current_on(connection, [host])}
-    only = set(left.values())
-    lost = attempts.lose(connection, left, now, _WHY, max_attempts=max_attempts, only=only)
+    left = attempts.active_on(connection, host)
+    lost = attempts.lose(connection, left, now, _WHY, max_attempts=max_attempts)
     health.forget(connection, host)
     return lost

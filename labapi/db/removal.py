@@ -100,7 +100,7 @@ def _end_waiting(connection: Connection, host: str, now: datetime.datetime) -> l
 
 
 def _end_active(connection: Connection, host: str, now: datetime.datetime) -> list[str]:
-    had = {case: attempt for case, attempt, _ in attempts.current_on(connection, [host])}
+    had = attempts.active_on(connection, host)
     return attempts.finish(
         connection,
         had,

@@ -10,7 +10,7 @@ import pytest
 
 from labapi.agent.link import signs
 from labapi.db import attempts, testcases
-from tests.lab import Lab, ask, until
+from tests.lab import HOST, Lab, ask, until
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,9 @@ def test_an_agent_ends_what_was_given_up(lab: Lab, tmp_path: Path, talks: bool) 
     case = post(lab, f"touch {tmp_path}/began; {go_on}")
     until((tmp_path / "began").exists)
     now = datetime.datetime.now(datetime.UTC)
-    lab.database.write(attempts.lose, [case], now, "silent", max_attempts=1)
+    given = lab.database.read(attempts.active_on, HOST)
+    assert list(given) == [case]
+    lab.database.write(attempts.lose, given, now, "silent", max_attempts=1)
     assert lab.agent is not None
     slots = lab.agent._slots
     until(lambda: not slots.running())

@@ -56,6 +56,10 @@ class Ward(Parts):
     def fault(self, reason: str = Reason.NO_SPACE) -> None:
         self.report(self.running(), reason=reason)
 
+    def lose(self, *cases: str) -> None:
+        given = {case: self.get(case).attempt for case in cases}
+        self.database.write(attempts.lose, given, now(), "silence", max_attempts=3)
+
     def bench(self) -> None:
         for _ in range(5):
             self.fault()
@@ -140,16 +144,13 @@ def test_what_a_case_asks_for_benches_no_host(
 
 def test_cases_that_are_lost_together_count_once(ward: Ward) -> None:
     def lose() -> None:
-        cases = [ward.running(), ward.running(), ward.running(rerun_on_loss=True)]
-        ward.database.write(attempts.lose, cases, now(), "silence", max_attempts=3)
+        ward.lose(ward.running(), ward.running(), ward.running(rerun_on_loss=True))
 
     for _ in range(4):
         lose()
     ward.health.sweep(now())
     assert not ward.is_bad()
-    ward.database.write(
-        attempts.lose, [ward.running(rerun_on_loss=True)], now(), "silence", max_attempts=3
-    )
+    ward.lose(ward.running(rerun_on_loss=True))
     ward.health.sweep(now())
     assert ward.is_bad()
 

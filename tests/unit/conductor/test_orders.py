@@ -68,7 +68,9 @@ class Lab(Parts):
 
     def lose(self, command: RunCase) -> None:
         now = datetime.datetime.now(datetime.UTC)
-        self.database.write(attempts.lose, [command.case], now, "silent", max_attempts=3)
+        self.database.write(
+            attempts.lose, {command.case: command.attempt}, now, "silent", max_attempts=3
+        )
 
     def orders(self) -> list[tuple[str, str, str]]:
         return [(o.case, o.attempt, o.host) for o in self.outbox.take(CancelCase)]

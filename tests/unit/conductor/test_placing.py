@@ -395,7 +395,8 @@ def test_a_lost_case_runs_on_another_host_if_it_may(lab: Scheduled) -> None:
     (another,) = lab.report(command, result="ERROR", reason="agent_stopped")
     assert (another.case, another.host != command.host) == (case, True)
     now = datetime.datetime.now(datetime.UTC)
-    lost = lab.database.write(attempts.lose, [case], now, "gone", max_attempts=3)
+    given = {another.case: another.attempt}
+    lost = lab.database.write(attempts.lose, given, now, "gone", max_attempts=3)
     assert lost.again == [case]
     row = lab.get(case)
     assert (row.state, row.host) == (State.QUEUED, None)
